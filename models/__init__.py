@@ -1,0 +1,1 @@
+"""How a model runs: tasks, runners, weights and media; knows nothing of HTTP, Ray or Modal."""

@@ -1,0 +1,1 @@
+"""Face swap: detect, track, swap, blend and restore, with several engines behind one protocol."""

@@ -1,0 +1,1 @@
+"""The parts of the `insightface` engine: SCRFD finds, ArcFace knows, inswapper paints."""

@@ -1,0 +1,113 @@
+"""Toy checkpoints of the Wan family in the layout of the published repositories: real classes, small shapes, seeded random weights.
+
+Shapes are chosen so that the endpoints' default, 33 frames at 832x480 in 30 steps, is bearable on two CPU cores.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from models.tiny.seeding import seeded
+from models.tiny.text import umt5, umt5_tokenizer
+
+_TEXT_WIDTH = 32
+_TRAINED_TI2V = Path(__file__).parent / "weights" / "wan_ti2v"
+
+
+def build_t2v(into: Path) -> None:
+    """Wan2.1-T2V-1.3B."""
+    with seeded(0):
+        from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+
+        # 14 040 tokens at the default size: attention over them is most of the time, so one head.
+        transformer = _transformer(channels=16, out=16, heads=1, layers=2)
+        WanPipeline(**_shared(flow_shift=3.0), vae=_vae_21(), transformer=transformer).save_pretrained(into)
+
+
+def build_ti2v(into: Path) -> None:
+    """Wan2.2-TI2V-5B: the small trained weights where this package ships them."""
+    if _TRAINED_TI2V.is_dir():
+        shutil.copytree(_TRAINED_TI2V, into, dirs_exist_ok=True)
+        return
+    with seeded(0):
+        from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
+
+        transformer = _transformer(channels=48, out=48, heads=2, layers=3)
+        parts = _shared(flow_shift=5.0)
+        WanImageToVideoPipeline(**parts, vae=_vae_22(), transformer=transformer, expand_timesteps=True).save_pretrained(into)
+
+
+def build_i2v_a14b(into: Path) -> None:
+    """Wan2.2-I2V-A14B: two experts, the picture's latents and a mask beside the noise (16 + 16 + 4 channels)."""
+    with seeded(0):
+        from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
+
+        noisy, clean = (_transformer(channels=36, out=16, heads=1, layers=2) for _ in range(2))
+        parts = _shared(flow_shift=3.0)
+        pipe = WanImageToVideoPipeline(**parts, vae=_vae_21(), transformer=noisy, transformer_2=clean, boundary_ratio=0.9)
+        pipe.save_pretrained(into)
+
+
+def build_vace(into: Path) -> None:
+    """Wan2.1-VACE-1.3B: references enter through blocks of their own."""
+    with seeded(0):
+        from diffusers.models.transformers.transformer_wan_vace import WanVACETransformer3DModel
+        from diffusers.pipelines.wan.pipeline_wan_vace import WanVACEPipeline
+
+        transformer = WanVACETransformer3DModel(**_shape(channels=16, out=16, heads=1, layers=2), vace_layers=[0], vace_in_channels=96)
+        WanVACEPipeline(**_shared(flow_shift=3.0), vae=_vae_21(), transformer=transformer).save_pretrained(into)
+
+
+def _shared(flow_shift: float) -> dict[str, Any]:
+    from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+
+    scheduler = UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=flow_shift
+    )
+    return {"scheduler": scheduler, "tokenizer": umt5_tokenizer(), "text_encoder": umt5(_TEXT_WIDTH)}
+
+
+def _transformer(*, channels: int, out: int, heads: int, layers: int) -> Any:
+    from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+
+    return WanTransformer3DModel(**_shape(channels=channels, out=out, heads=heads, layers=layers))
+
+
+def _shape(*, channels: int, out: int, heads: int, layers: int) -> dict[str, Any]:
+    return {
+        "in_channels": channels,
+        "out_channels": out,
+        "num_attention_heads": heads,
+        "attention_head_dim": 16,
+        "num_layers": layers,
+        "ffn_dim": 32,
+        "freq_dim": 32,
+        "text_dim": _TEXT_WIDTH,
+    }
+
+
+def _vae_21() -> Any:
+    """8x8 spatial compression, 16 channels with the published statistics."""
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+
+    return AutoencoderKLWan(base_dim=8, dim_mult=[1, 1, 2, 2], num_res_blocks=1)
+
+
+def _vae_22() -> Any:
+    """16x16 spatial compression: pixels folded 2x2 into channels, then three halvings; 48 channels."""
+    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+
+    return AutoencoderKLWan(
+        base_dim=8,
+        decoder_base_dim=16,
+        z_dim=48,
+        dim_mult=[1, 1, 2, 2],
+        num_res_blocks=1,
+        is_residual=True,
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+        latents_mean=[0.0] * 48,
+        latents_std=[1.0] * 48,
+    )
