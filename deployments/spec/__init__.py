@@ -1,0 +1,1 @@
+"""The words the declarations are written in; each file beside this package declares one model with them."""
