@@ -1,0 +1,143 @@
+"""Builds the Serve applications from the declarations: `serve run serve.app:build` starts everything as one app for local work."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, cast
+
+import ray
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+from ray import serve as ray_serve
+from ray.serve import Application
+from ray.serve.config import RequestRouterConfig
+
+from deployments import answered, deployments, retired
+from deployments.spec.deployment import Deployment
+from models.errors import NotConfigured
+from serve.call_metrics import CallMetrics
+from serve.calls import Calls
+from serve.cluster import ClusterBackend, Handle
+from serve.ingress import Api, create_app
+from serve.jobs import Jobs
+from serve.lora_router import lora_routing
+from serve.loras import Loras
+from serve.placement import dispatcher
+from serve.replica import Replica
+from serve.settings import Settings
+from serve.store import lora_files
+
+GATEWAY = "gateway"
+LAPTOP_CPUS = 0.1  # a replica's share of a core where there is no GPU to pin: it is bookkeeping, so that all fit on two cores
+GPU_REPLICA_CPUS = 2
+LAPTOP_IDLE_S = 180.0
+MAX_BACKOFF_S = 0.05  # the router's pause between looks at full replicas; the default of half a second idles the GPU
+
+
+class Arguments(BaseModel):
+    """Arguments of `serve run serve.app:build name=value`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: str | None = None
+
+
+def build(arguments: Arguments) -> Application:
+    """All declared deployments (or those in `models=a,b`) and the gateway, as one application."""
+    settings = Settings()
+    if arguments.models is not None:
+        settings = settings.model_copy(update={"models": tuple(arguments.models.split(","))})
+    return application(settings, chosen_deployments(settings))
+
+
+def application(settings: Settings, chosen: Sequence[Deployment]) -> Application:
+    """The gateway and a Serve deployment for each of `chosen`, on GPUs where the cluster has any."""
+    on_gpu = _cards_in_cluster() > 0
+    replicas = [replica_application(deployment, settings, on_gpu=on_gpu) for deployment in chosen]
+    return Gateway.bind(settings, [d.name for d in chosen], *replicas)
+
+
+def chosen_deployments(settings: Settings) -> list[Deployment]:
+    """The deployments to serve. Raises ValueError for a name that nobody declares."""
+    known = deployments()
+    unknown = set(settings.models) - set(known)
+    if unknown:
+        raise ValueError(f"RYLA_MODELS names {sorted(unknown)}; declared are {sorted(known)}")
+    return [known[name] for name in settings.models or known]
+
+
+def replica_application(declared: Deployment, settings: Settings, *, on_gpu: bool) -> Application:
+    """One deployment's Serve deployment. Two calls at once: the next one's input is ready when the GPU falls free."""
+    share = next(iter(declared.gpu.share.values()))
+    options: dict[str, Any] = {"num_cpus": GPU_REPLICA_CPUS, "num_gpus": share} if on_gpu else {"num_cpus": LAPTOP_CPUS}
+    options["runtime_env"] = {"env_vars": _threads(GPU_REPLICA_CPUS if on_gpu else len(os.sched_getaffinity(0)))}
+    deployment = ray_serve.deployment(
+        name=declared.name,
+        **_count(declared, settings, on_gpu=on_gpu),
+        max_ongoing_requests=max(declared.concurrency + 1, 2 * declared.batch if declared.batch > 1 else 0),
+        ray_actor_options=options,
+        graceful_shutdown_timeout_s=declared.replicas.longest_s if on_gpu else 20,
+        request_router_config=RequestRouterConfig.model_validate({"max_backoff_s": MAX_BACKOFF_S} | lora_routing(declared)),
+        health_check_timeout_s=60,
+    )(Replica)
+    return deployment.bind(declared, share if on_gpu else 1.0, settings)
+
+
+def _threads(count: int) -> dict[str, str]:
+    """OpenMP's settings of a replica. Ray's own is one thread, which libgomp never forgets: more threads, asked for later, then crawl.
+
+    Passive waiting: threads that spin for each other stall the whole replica when the machine is busy.
+    """
+    return {"OMP_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def _count(declared: Deployment, settings: Settings, *, on_gpu: bool) -> dict[str, Any]:
+    """How many replicas. On a laptop, models that were neither chosen by name nor are kept up start at their first call, to save memory."""
+    if on_gpu or settings.models or declared.replicas.kept_on_laptop:
+        return {"num_replicas": max(1, declared.replicas.min)}
+    return {"autoscaling_config": {"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1, "downscale_to_zero_delay_s": LAPTOP_IDLE_S}}
+
+
+def _cards_in_cluster() -> float:
+    return float(ray.cluster_resources().get("GPU", 0)) if ray.is_initialized() else 0.0
+
+
+@ray_serve.deployment(name=GATEWAY, max_ongoing_requests=200, ray_actor_options={"num_cpus": LAPTOP_CPUS})
+@ray_serve.ingress()  # pyright: ignore[reportUntypedClassDecorator]
+class Gateway:
+    """The ingress: a CPU-only process that holds no model. The replicas are given so that they start with it."""
+
+    def __init__(self, settings: Settings, names: Iterable[str], *replicas: Handle) -> None:
+        logging.getLogger("ryla").setLevel(settings.log_level)
+        self._settings = settings
+        self._names = tuple(names)
+        self._handles = dict(zip(self._names, replicas, strict=True))
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The FastAPI app, built where the handles are."""
+        settings = self._settings
+        served = {path: e for path, e in answered(settings.serve_retired).items() if set(e.deployments) <= set(self._names)}
+        jobs = Jobs(settings.database_url)
+        known = {name: deployments()[name] for name in self._names}
+        loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, lambda name: self._handle(name).state.remote())
+        metrics = CallMetrics(known, settings.rates)
+        metrics.start()
+        if settings.burst == "on":
+            metrics.burst_caps(settings.burst_usd_per_minute, settings.burst_usd_per_day)
+        placed = dispatcher(settings, ClusterBackend(cache(self._handle)), jobs.engine, known, observe=metrics.decided)
+        calls = Calls(placed, jobs, settings.rates, metrics, loras)
+        return create_app(Api(served, deployments(), calls, settings, self._readiness, retired()))
+
+    def _handle(self, name: str) -> Handle:
+        if name not in self._handles:
+            raise NotConfigured(f"the model {name!r} is not served here; served are {', '.join(self._names)}")
+        return self._handles[name]
+
+    async def _readiness(self) -> dict[str, bool]:
+        status = await asyncio.to_thread(ray_serve.status)
+        app = status.applications[ray_serve.get_replica_context().app_name]
+        counts = {name: cast(Mapping[str, int], app.deployments[name].replica_states) for name in self._names}
+        targets = {name: app.deployments[name].status.value for name in self._names}
+        return {name: states.get("RUNNING", 0) > 0 or targets[name] == "HEALTHY" for name, states in counts.items()}

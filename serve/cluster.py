@@ -1,0 +1,64 @@
+"""The `cluster` backend: runs plans on this Ray cluster's replicas, through Serve handles."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Protocol, TypeAlias, cast
+
+from ray.serve.handle import DeploymentHandle
+
+from deployments.spec.endpoint import Plan, Stage
+from models.host import Event
+from models.runner import FrameEvent
+from serve.estimator import HERE
+from serve.faults import ray_faults
+
+Handle: TypeAlias = "DeploymentHandle[Any]"
+
+
+class Handles(Protocol):
+    """Finds the handle of a deployment by its name."""
+
+    def __call__(self, deployment: str) -> Handle:
+        """The handle; the same one each time, since every new one starts its own metrics pusher."""
+        ...
+
+
+class ClusterBackend:
+    """Runs plans on the replicas that `handles` finds."""
+
+    name = "cluster"
+
+    def __init__(self, handles: Handles) -> None:
+        self._handles = handles
+
+    async def run(self, plan: Plan, *, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
+        """Run `plan` where its last stage lives; that replica pulls the frames of the first, here or from the mirror.
+
+        Yields Progress and, last, one Result.
+        """
+        last = plan.stages[-1]
+        handle = self._handles(last.deployment).options(stream=True, multiplexed_model_id=last.affinity or "")
+        async with aclosing(pull(handle.produce.remote(plan, deadline, first))) as events:
+            async for event in events:
+                yield cast(Event, event)
+
+    async def frames(self, stage: Stage, *, deadline: float | None) -> AsyncGenerator[FrameEvent, None]:
+        """Run one stage and yield its frames as they are made."""
+        handle = self._handles(stage.deployment).options(stream=True, multiplexed_model_id=stage.affinity or "")
+        async with aclosing(pull(handle.frames.remote(stage, deadline))) as events:
+            async for event in events:
+                yield cast(FrameEvent, event)
+
+
+async def pull(response: Any) -> AsyncGenerator[Any, None]:
+    """The items of a streaming Serve response. Closing it cancels the call where it runs."""
+    items = cast(AsyncIterator[Any], response)
+    done = False
+    try:
+        with ray_faults():
+            async for item in items:
+                yield item
+        done = True
+    finally:
+        if not done:
+            response.cancel()

@@ -1,0 +1,230 @@
+"""Which backend a plan runs on, and what happens when that one is late, is full, or loses it."""
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Protocol
+
+from deployments.spec.endpoint import Plan
+from modal_burst.mirror import with_pulse
+from models.errors import BackendFailed, OutOfMemory, Overloaded, ReplicaLost
+from models.host import Event
+from serve.budget import Reservation
+from serve.estimator import HERE, THERE
+from serve.foresight import Foresight, Outlook, Ticket
+from serve.overflow import Decision, Mode, Offer, Reason, Route, Situation, decide
+
+if TYPE_CHECKING:
+    from serve.burst import Bursts
+
+log = logging.getLogger("ryla.dispatch")
+
+LOOK_AGAIN_S: Final = 1.0  # a call that waits here may turn out to be late, or the mirror to be back
+RESERVE_TRIES: Final = 3
+HOLDS: Final = {Route.CLUSTER: (0, 1), Route.WHOLE: (), Route.PART: (1,), Route.NONE: ()}  # stages that run here
+NAMES: Final = {Route.CLUSTER: HERE, Route.WHOLE: THERE, Route.PART: f"{THERE}+{HERE}"}
+NOWHERE: Final = "no capacity for this call within its deadline ({why}); try again later or allow more time"
+WHY: Final = {
+    Reason.ASKED: "the queue here is too long and X-Burst: never keeps it from elsewhere",
+    Reason.OFF: "the queue here is too long",
+    Reason.NOT_MIRRORED: "the queue here is too long, and this model runs nowhere else",
+    Reason.NO_GAIN: "neither here nor elsewhere could it be done in time",
+}
+
+
+class Backend(Protocol):
+    """Somewhere a plan can run."""
+
+    @property
+    def name(self) -> str:
+        """`cluster`, `modal`, `fal` or `comfyui`."""
+        ...
+
+    def run(self, plan: Plan, *, deadline: float | None) -> AsyncGenerator[Event, None]:
+        """Run `plan`, yielding Progress and, last, one Result. Closing the generator stops the run."""
+        ...
+
+
+class Cluster(Protocol):
+    """The `cluster` backend."""
+
+    @property
+    def name(self) -> str:
+        """`cluster`."""
+        ...
+
+    def run(self, plan: Plan, *, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
+        """Run `plan`; the first stage of two on the mirror if `first` says so."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the call's sender may choose. fallback: where it may go when it fits neither here nor on the mirror."""
+
+    tenant: str = ""
+    mode: Mode = Mode.AUTO
+    fallback: Backend | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to run a plan. backend: the fallback's, when the route is NONE; money: a burst's."""
+
+    route: Route
+    reason: Reason
+    name: str
+    backend: Backend | None = None
+    money: Reservation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One call, as the dispatcher knows it."""
+
+    plan: Plan
+    deadline: float | None
+    ask: Ask
+    ticket: Ticket
+
+    def left_s(self) -> float:
+        """Seconds until the deadline."""
+        return float("inf") if self.deadline is None else self.deadline - time.time()
+
+
+Observe = Callable[[Plan, Decision], None]
+
+
+class Dispatcher:
+    """Sends each plan where it is done in time, and once more, at most, when that backend loses it: same seed, same pixels."""
+
+    def __init__(self, cluster: Cluster, foresight: Foresight, bursts: "Bursts | None" = None, observe: Observe | None = None) -> None:
+        self._cluster = cluster
+        self._foresight = foresight
+        self._bursts = bursts
+        self._observe = observe
+
+    async def run(
+        self, plan: Plan, *, deadline: float | None, on_start: Callable[[str, str], None], ask: Ask | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Run `plan`; `on_start` is told the backend's name and the reason at each attempt. Raises Overloaded when it fits nowhere."""
+        ask = ask or Ask()
+        if self._bursts is not None:
+            await self._bursts.wake(wait=ask.mode is Mode.FORCE)
+        async with self._foresight.ticket(plan) as ticket:
+            call = Sent(plan, deadline, ask, ticket)
+            attempt, again = await self._decide(call), False
+            try:
+                while True:
+                    now = attempt
+                    on_start(now.name, now.reason)
+                    try:
+                        await ticket.hold([index for index in HOLDS[now.route] if index < len(plan.stages)])
+                        async with aclosing(self._events(call, now, movable=not again)) as events:
+                            async for event in events:
+                                if isinstance(event, Attempt):
+                                    attempt = event
+                                    break  # closes the stream, which takes the call out of the line here before it is sent elsewhere
+                                yield event
+                        if attempt is now:
+                            return
+                    except (Overloaded, OutOfMemory) as error:
+                        if again:
+                            raise
+                        again, attempt = True, await self._after(error, call, now)
+            finally:
+                if attempt.money is not None and self._bursts is not None:
+                    await self._bursts.give_up(plan, attempt.route, attempt.money)
+
+    def _events(self, call: Sent, attempt: Attempt, *, movable: bool) -> "AsyncGenerator[Event | Attempt, None]":
+        if attempt.money is not None and self._bursts is not None:
+            return self._bursts.run(call.plan, attempt.route, attempt.money, deadline=call.deadline)
+        if attempt.backend is not None:
+            return attempt.backend.run(call.plan, deadline=call.deadline)
+        return self._here(call, movable=movable and call.ask.mode is Mode.AUTO and self._bursts is not None)
+
+    async def _here(self, call: Sent, *, movable: bool) -> "AsyncGenerator[Event | Attempt, None]":
+        """Run on the cluster. While nothing is heard the call may still wait, and be late: then the last item is where it goes instead."""
+        heard = False
+        source = self._cluster.run(call.plan, deadline=call.deadline)
+        async with aclosing(source), aclosing(with_pulse(source, LOOK_AGAIN_S)) as events:
+            async for event in events:
+                if event is not None:
+                    heard = True
+                    yield event
+                elif movable and not heard and (elsewhere := await self._move(call)) is not None:
+                    yield elsewhere
+                    return
+
+    async def _move(self, call: Sent) -> Attempt | None:
+        """Where a call that waits here should go instead, if anywhere."""
+        outlook = await self._foresight.outlook(call.plan, call.ticket)
+        if outlook.wait_s <= 0:
+            return None
+        decision, money = await self._choose(call, outlook, full=False)
+        if money is None:
+            return None
+        decision = replace(decision, reason=Reason.MOVED)
+        self._tell(call, decision)
+        return Attempt(decision.route, decision.reason, NAMES[decision.route], money=money)
+
+    async def _after(self, error: Exception, call: Sent, tried: Attempt) -> Attempt:
+        """Where to try once more. Raises `error` when that would not help or is not wanted."""
+        lost_here = isinstance(error, ReplicaLost) and not isinstance(error, BackendFailed)
+        if tried.backend is not None or call.left_s() <= 0:
+            raise error
+        if lost_here and tried.route is not Route.WHOLE:
+            log.warning("a replica died under a call; it is sent once more")
+            return Attempt(Route.CLUSTER, Reason.LOST, HERE)
+        if tried.route is not Route.CLUSTER and call.ask.mode is not Mode.FORCE:
+            log.warning("the mirror failed a call, which is sent to the cluster: %s", error)
+            return Attempt(Route.CLUSTER, Reason.MIRROR_FAILED, HERE)
+        if tried.route is Route.CLUSTER and isinstance(error, Overloaded):
+            return await self._decide(call, full=True)
+        raise error
+
+    async def _decide(self, call: Sent, *, full: bool = False) -> Attempt:
+        """Where the call goes. Raises Overloaded when that is nowhere."""
+        outlook = await self._foresight.outlook(call.plan, call.ticket)
+        decision, money = await self._choose(call, outlook, full=full)
+        if decision.route is Route.NONE and call.ask.fallback is not None and call.ask.mode is Mode.AUTO:
+            self._tell(call, replace(decision, reason=Reason.FALLBACK))
+            return Attempt(Route.NONE, Reason.FALLBACK, call.ask.fallback.name, call.ask.fallback)
+        self._tell(call, decision)
+        if decision.route is Route.NONE:
+            raise Overloaded(NOWHERE.format(why=WHY.get(decision.reason, f"the mirror: {decision.reason}")), decision.retry_after_s)
+        return Attempt(decision.route, decision.reason, NAMES[decision.route], money=money)
+
+    async def _choose(self, call: Sent, outlook: Outlook, *, full: bool) -> tuple[Decision, Reservation | None]:
+        """Decide, and take the offer up. An offer that proves refused is decided upon again."""
+        situation = Situation(
+            mode=call.ask.mode,
+            wait_s=outlook.wait_s,
+            service_s=outlook.service_s,
+            left_s=call.left_s(),
+            late_s=outlook.late_s,
+            sure=outlook.sure,
+            full=full,
+        )
+        for _ in range(RESERVE_TRIES):
+            decision = decide(situation, lambda: self._offers(call, outlook))
+            if decision.offer is None or self._bursts is None:
+                return decision, None
+            answer = await self._bursts.reserve(call.plan, call.ask.tenant, decision.offer)
+            if isinstance(answer, Reservation):
+                return decision, answer
+        refused = Offer(Route.WHOLE, 0.0, 0.0, Reason.SLOTS)
+        return decide(situation, lambda: [refused]), None
+
+    def _offers(self, call: Sent, outlook: Outlook) -> list[Offer]:
+        if self._bursts is None:
+            return [Offer(Route.WHOLE, 0.0, 0.0, Reason.OFF)]
+        return self._bursts.offers(call.plan, call.ask.tenant, second_here_s=outlook.second_s)
+
+    def _tell(self, call: Sent, decision: Decision) -> None:
+        stages = "+".join(stage.deployment for stage in call.plan.stages)
+        log.info("%s goes to %s: %s", stages, decision.route, decision.reason)
+        if self._observe is not None:
+            self._observe(call.plan, decision)

@@ -1,0 +1,117 @@
+"""The one Serve deployment class: a process that holds one declared model and runs plans on it."""
+
+import logging
+import os
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import cache
+
+from ray import serve as ray_serve
+
+from deployments.spec.deployment import Deployment
+from deployments.spec.endpoint import Plan, Stage
+from models.acceleration import card_name, default_device, limit_memory
+from models.errors import OutOfMemory
+from models.host import Event, Result, RunnerHost
+from models.lora.holding import held
+from models.runner import Card, Finished, FrameEvent
+from models.weights import Loading, folders
+from serve.affinity import part_of
+from serve.cluster import ClusterBackend, Handle
+from serve.estimator import HERE
+from serve.first_halves import FirstHalves
+from serve.replica_metrics import ReplicaMetrics
+from serve.settings import Settings
+from serve.store import lora_files, lora_stack, weight_store
+
+log = logging.getLogger("ryla.replica")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaState:
+    """A look into a replica: its process, the calls it is working on, and since its start the steps by stage and LoRAs by tier."""
+
+    pid: int
+    running: int
+    steps: dict[str, int]
+    loras: dict[str, int]
+
+
+class Replica:
+    """Holds the model of one declared deployment. Built by Serve, once a process."""
+
+    def __init__(self, declared: Deployment, share: float, settings: Settings) -> None:
+        began = time.perf_counter()
+        store = weight_store(settings)
+        device = default_device()
+        limit_memory(share, device)
+        files = folders(store, declared.weights)
+        self._loras = lora_stack(declared, files, settings, device)
+        runner = declared.load(Loading(files, device), self._loras)
+        if self._loras is not None:
+            lora_files(settings).publish_base(declared.name, self._loras.base)
+        self._host = RunnerHost(runner, declared.concurrency, Card(card_name(), share), batch=declared.batch)
+        self._upstream = ClusterBackend(_sibling)
+        self._first_halves = FirstHalves()
+        self._sick: str | None = None
+        self._metrics = ReplicaMetrics(declared.name, self._host, self._loras, began)
+        self._metrics.start()
+
+    async def produce(self, plan: Plan, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
+        """Run the plan's last stage here and encode it, on frames pulled when there are two from where the first stage runs."""
+        source = self._upstream if first == HERE else self._first_halves
+        upstream = source.frames(plan.stages[0], deadline=deadline) if len(plan.stages) == 2 else None
+        task = plan.stages[-1].task
+        try:
+            with self._metrics.call() as watch:
+                async with (
+                    held(self._loras, task) as facts,
+                    aclosing(self._host.produce(task, plan.encoding, deadline=deadline, upstream=upstream)) as events,
+                ):
+                    watch.loras(facts)
+                    async for event in events:
+                        if isinstance(event, Result):
+                            event.stages[-1].facts.update(facts)
+                        watch.saw(event)
+                        yield event
+        except OutOfMemory as error:
+            self._sick = error.message
+            raise
+
+    async def frames(self, stage: Stage, deadline: float | None) -> AsyncGenerator[FrameEvent, None]:
+        """Run a stage here and yield its frames as they are made."""
+        try:
+            with self._metrics.call() as watch:
+                async with held(self._loras, stage.task) as facts, aclosing(self._host.frames(stage.task, deadline=deadline)) as events:
+                    watch.loras(facts)
+                    async for event in events:
+                        if isinstance(event, Finished):
+                            event.facts.update(facts)
+                        watch.saw(event)
+                        yield event
+        except OutOfMemory as error:
+            self._sick = error.message
+            raise
+
+    def state(self) -> ReplicaState:
+        """What this process is doing right now."""
+        found = dict(self._loras.tiers.found) if self._loras is not None else {}
+        return ReplicaState(os.getpid(), self._host.running, dict(self._host.steps), found)
+
+    def record_routing_stats(self) -> dict[str, list[str]]:
+        """Called by Serve: the LoRAs in memory, so that the routers of all gateways agree on where they are."""
+        return {"held": [part_of(key) for key in self._loras.tiers.kept()] if self._loras is not None else []}
+
+    def check_health(self) -> None:
+        """Called by Serve: a card that ran out of memory is fragmented for good, so the process asks to be replaced."""
+        if self._sick is not None:
+            raise RuntimeError(self._sick)
+
+
+@cache
+def _sibling(deployment: str) -> Handle:
+    """Handle of another deployment, looked up on first use because it may live in an app that starts later."""
+    app = ray_serve.get_replica_context().app_name
+    return ray_serve.get_deployment_handle(deployment, app_name=app)
