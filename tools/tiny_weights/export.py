@@ -1,0 +1,89 @@
+"""Writes what the trainings made as checkpoints in the published layout, in half precision: image to video and text to video."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.torchvision_ops import declare
+from tools.tiny_weights import networks, words
+from tools.tiny_weights.course import restore
+from tools.tiny_weights.train_renderer import LAST_NOISE, deafen
+
+
+def everything(weights: Path, into: Path) -> None:
+    """Both checkpoints and the hashes of their files, from the folder of the trainings."""
+    image_to_video(weights, into / "wan_ti2v")
+    text_to_video(weights, into / "wan_t2v", into / "wan_ti2v" / "vae")
+    files = sorted(path for path in into.rglob("*") if path.suffix in (".safetensors", ".json") and not path.is_symlink())
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(into)}" for path in files]
+    (into / "SHA256SUMS").write_text("\n".join(lines) + "\n")
+
+
+def scheduler(**changes: Any) -> Any:
+    """The published multistep solver on a flow's noise levels, told that the network answers with the clean clip."""
+    declare()
+    from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+
+    return UniPCMultistepScheduler(prediction_type="sample", use_flow_sigmas=True, solver_order=2, **changes)
+
+
+def without_spread(vae: nn.Module) -> nn.Module:
+    """The autoencoder with its unused log-variance at a constant: a sample from its latents is their mean."""
+    channels = vae.quant_conv.out_channels // 2  # pyright: ignore
+    with torch.no_grad():
+        vae.quant_conv.weight[channels:] = 0.0  # pyright: ignore
+        vae.quant_conv.bias[channels:] = -20.0  # pyright: ignore
+    return vae
+
+
+def image_to_video(weights: Path, into: Path) -> None:
+    """The checkpoint `WanImageToVideoPipeline.from_pretrained` loads: planner and renderer as its two experts."""
+    declare()
+    from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
+
+    renderer = restore(networks.renderer(), weights, "joint", "renderer")
+    deafen(renderer)
+    pipe = WanImageToVideoPipeline(
+        tokenizer=words.tokenizer(),
+        text_encoder=words.encoder(),
+        vae=without_spread(restore(networks.autoencoder(), weights, "joint", "vae")),
+        scheduler=scheduler(flow_shift=5.0, shift_terminal=LAST_NOISE),
+        transformer=restore(networks.planner(), weights, "planner", "planner"),
+        transformer_2=renderer,
+        boundary_ratio=networks.PLAN_UNTIL / 1000,
+        expand_timesteps=True,
+    )
+    pipe.to(dtype=torch.float16).save_pretrained(into)
+    _tidy(into)
+
+
+def text_to_video(weights: Path, into: Path, vae: Path) -> None:
+    """The checkpoint `WanPipeline.from_pretrained` loads. Its autoencoder is a link to `vae`."""
+    declare()
+    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+
+    pipe = WanPipeline(
+        tokenizer=words.tokenizer(),
+        text_encoder=words.encoder(),
+        vae=networks.autoencoder(),
+        scheduler=scheduler(flow_shift=5.0),
+        transformer=restore(networks.canvas(), weights, "canvas", "canvas"),
+    )
+    pipe.to(dtype=torch.float16).save_pretrained(into)
+    _tidy(into)
+    for path in (into / "vae").iterdir():
+        path.unlink()
+        path.symlink_to(Path(os.path.relpath(vae / path.name, path.parent)))
+
+
+def _tidy(folder: Path) -> None:
+    """Take names of folders on this machine out of the configurations."""
+    for path in folder.rglob("*.json"):
+        held = json.loads(path.read_text())
+        if isinstance(held, dict) and held.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(held, indent=2) + "\n")
