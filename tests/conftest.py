@@ -1,0 +1,98 @@
+"""What several folders of tests share: one Ray cluster a session, and pictures that installed packages ship."""
+
+import base64
+import io
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from models.task import Image
+from serve.local import environment, start_cluster, start_models, stop_cluster
+from serve.settings import Settings
+
+MAIN_JOB = ("wan-t2v", "wan-ti2v", "face-swap")
+
+
+def free_port() -> int:
+    """A port that nobody listens on, with room for the neighbours that HAProxy takes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return min(int(probe.getsockname()[1]), 60_000)
+
+
+PORT = free_port()
+environment(Settings(port=PORT))  # here, since ray reads it when a test module imports it
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    """A real photo of a person, 512×512."""
+    from skimage import data
+
+    return np.ascontiguousarray(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where this session builds its tiny checkpoints, once."""
+    return tmp_path_factory.mktemp("weights")
+
+
+def png_url(pixels: Image) -> str:
+    """A picture as a PNG data URL."""
+    buffer = io.BytesIO()
+    PilImage.fromarray(pixels).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.fixture(scope="session")
+def face_url(astronaut: Image) -> str:
+    """The photo as callers send it."""
+    return png_url(astronaut)
+
+
+@dataclass(frozen=True)
+class Served:
+    """The system as `make run` serves it, with the models of the main job."""
+
+    url: str
+    settings: Settings
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """One Ray cluster for the whole session, started the way `make run` starts it, on a port of its own."""
+    folder = tmp_path_factory.mktemp("place")
+    settings = Settings(
+        port=PORT,
+        models=MAIN_JOB,
+        weights_root=folder / "weights",
+        lora_root=str(folder / "loras"),
+        database_url=f"sqlite:///{folder}/jobs.db",
+        max_body_bytes=60_000_000,
+    )
+    start_cluster(settings)
+    yield settings
+    stop_cluster()
+
+
+@pytest.fixture(scope="session")
+def served(ray_cluster: Settings) -> Served:
+    """The main job's models, up."""
+    start_models(ray_cluster)
+    return Served(f"http://127.0.0.1:{ray_cluster.port}", ray_cluster)
+
+
+# Modules of whole pipelines and databases, seconds a test: part of `make test`, not of `make fast`.
+SLOW_MODULES = ("models/flux/test_faces.py", "models/sdxl/test_faces.py", "models/lora/test_worn.py", "serve/test_loras.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.as_posix().endswith(SLOW_MODULES):
+            item.add_marker(pytest.mark.slow)

@@ -1,0 +1,81 @@
+"""The small demonstration weights that this repository ships: whole, small, and doing what their card says."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models.tiny
+from models.runner import Call
+from models.task import Image, ImageToVideo
+from models.wan.image_to_video import WanImageToVideo
+from models.weights import Loading
+
+WEIGHTS = Path(models.tiny.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def runner() -> WanImageToVideo:
+    return WanImageToVideo(Loading({"base": WEIGHTS / "wan_ti2v"}))
+
+
+def clip(runner: WanImageToVideo, picture: Image, prompt: str, *, steps: int = 5, guidance: float = 6.0, frames: int = 17) -> np.ndarray:
+    height, width = picture.shape[:2]
+    task = ImageToVideo(
+        seed=3, prompt=prompt, width=width, height=height, num_frames=frames, fps=16, steps=steps, guidance=guidance, image=picture
+    )
+    return np.concatenate([part.pixels for part in runner.run(task, Call())])
+
+
+def decibels(one: np.ndarray, other: np.ndarray) -> float:
+    return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def face() -> Image:
+    from skimage import data
+
+    return np.ascontiguousarray(data.astronaut()[:256, 64:448])
+
+
+def test_every_file_is_the_one_on_the_list_and_all_are_small() -> None:
+    listed = dict(reversed(line.split("  ")) for line in (WEIGHTS / "SHA256SUMS").read_text().splitlines())
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file() and not path.is_symlink() and path.suffix in (".safetensors", ".json")]
+    assert {str(path.relative_to(WEIGHTS)) for path in files} == set(listed)
+    for path in files:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[str(path.relative_to(WEIGHTS))]
+    assert sum(path.stat().st_size for path in files) < 40e6
+
+
+def test_no_configuration_names_a_folder_of_the_machine_it_was_made_on() -> None:
+    for path in WEIGHTS.rglob("*.json"):
+        assert "_name_or_path" not in json.loads(path.read_text()), path
+
+
+def test_the_first_frame_is_the_picture(runner: WanImageToVideo, face: Image) -> None:
+    frames = clip(runner, face, "still", frames=5)
+    assert frames.shape == (5, *face.shape)
+    assert decibels(frames[0], face) > 27
+    assert decibels(frames[4], face) > 25
+
+
+@pytest.mark.parametrize(("prompt", "shift"), [("The camera pans left", 24), ("slow pan right, cinematic", -12)])
+def test_the_content_moves_as_the_prompt_asks(runner: WanImageToVideo, face: Image, prompt: str, shift: int) -> None:
+    last = clip(runner, face, prompt)[16][:, 80:-80]
+    fits = {by: decibels(last, face[:, 80 - by : face.shape[1] - 80 - by]) for by in range(-36, 37, 4)}
+    assert max(fits, key=lambda by: fits[by]) == shift
+    assert fits[shift] > 22
+
+
+def test_guidance_and_steps_do_not_change_the_move(runner: WanImageToVideo, face: Image) -> None:
+    frames = [clip(runner, face, "zoom in", steps=steps, guidance=guidance)[16] for steps, guidance in ((5, 6.0), (4, 1.0), (8, 3.0))]
+    assert decibels(frames[0], frames[1]) > 24
+    assert decibels(frames[0], frames[2]) > 24
+    assert decibels(frames[0], face) < 24
+
+
+def test_a_prompt_without_camera_words_moves_too_and_a_negative_one_does_no_harm(runner: WanImageToVideo, face: Image) -> None:
+    frames = clip(runner, face, "a smiling woman")
+    assert decibels(frames[16], face) < decibels(frames[0], face) - 5

@@ -1,0 +1,58 @@
+"""LoRAs on the Wan runners: the one that is named is worn, for that clip alone, by both experts where there are two."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+from skimage.data import astronaut
+
+from models.lora.stack import LoraStack
+from models.runner import Call
+from models.task import ImageToVideo, LoraUse, TextToVideo
+from models.wan import WanImageToVideo, WanTextToVideo
+from models.weights import Loading
+
+FIELDS = {"seed": 7, "prompt": "a walk", "width": 64, "height": 48, "num_frames": 1, "fps": 16.0, "steps": 2, "guidance": 3.5}
+STYLE = (LoraUse("style"),)
+
+
+@pytest.fixture(scope="module")
+def style(tmp_path_factory):
+    """A LoRA of the toy transformers' first attention."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("style")
+    layer, draw = "transformer.blocks.0.attn1.to_q", torch.Generator().manual_seed(0)
+    save_file(
+        {f"{layer}.lora_A.weight": torch.randn(4, 16, generator=draw), f"{layer}.lora_B.weight": torch.randn(16, 4, generator=draw)},
+        folder / "lora.safetensors",
+    )
+    return folder
+
+
+def clip(runner, task, loras=()):
+    return np.concatenate([frames.pixels for frames in runner.run(dataclasses.replace(task, loras=loras), Call())])
+
+
+@pytest.mark.parametrize(
+    ("kind", "repo", "task"),
+    [
+        (WanTextToVideo, "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", TextToVideo(**FIELDS)),
+        (WanImageToVideo, "Wan-AI/Wan2.2-I2V-A14B-Diffusers", ImageToVideo(image=astronaut(), **FIELDS)),
+    ],
+    ids=["t2v", "a14b"],
+)
+def test_a_lora_is_worn_for_one_clip_by_every_expert(kind, repo, task, folder, style):
+    stack = LoraStack(None, {"style": style}, slots=1, rank=8)
+    runner = kind(Loading({"base": folder(repo)}), stack)
+    plain = clip(runner, task)
+    experts = [expert for expert in (runner.pipe.transformer, getattr(runner.pipe, "transformer_2", None)) if expert is not None]
+    assert len(experts) == (2 if kind is WanImageToVideo else 1)
+    layers = [expert.blocks[0].attn1.to_q for expert in experts]
+    given = [layer.weight.new_ones(1, 16) for layer in layers]
+    bare = [layer(value).detach().numpy() for layer, value in zip(layers, given, strict=True)]
+    assert not np.array_equal(plain, clip(runner, task, STYLE))
+    worn = [layer(value).detach().numpy() for layer, value in zip(layers, given, strict=True)]
+    assert not any(np.array_equal(one, other) for one, other in zip(bare, worn, strict=True))
+    assert np.array_equal(plain, clip(runner, task))

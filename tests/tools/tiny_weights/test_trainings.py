@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from tools.tiny_weights import (
+    canvas,
+    latents,
+    networks,
+    scenes,
+    train_canvas,
+    train_joint,
+    train_planner,
+    train_renderer,
+    train_vae,
+)
+from tools.tiny_weights.convolution import quicken
+from tools.tiny_weights.course import Setting, restore
+from tools.tiny_weights.muon import orthogonal
+
+CPU = torch.device("cpu")
+
+
+def test_the_quickened_autoencoder_computes_the_same() -> None:
+    torch.manual_seed(0)
+    network, clip = networks.autoencoder(), torch.rand(1, 3, 9, 32, 48) * 2 - 1
+    with torch.no_grad():
+        code = network.encode(clip).latent_dist.mean
+        shown = network.decode(code).sample
+        quicken(network)
+        assert torch.allclose(network.encode(clip).latent_dist.mean, code, atol=1e-5)
+        assert torch.allclose(network.decode(code).sample, shown, atol=1e-4)
+
+
+def test_a_deaf_renderer_does_not_hear_the_prompt() -> None:
+    torch.manual_seed(0)
+    network = networks.renderer()
+    train_renderer.deafen(network)
+    state, time = torch.randn(1, latents.CHANNELS, 2, 4, 6), torch.full((1, 12), 20.0)
+    with torch.no_grad():
+        answers = [network(state, time, torch.randn(1, 5, networks.TEXT_WIDTH)).sample for _ in range(2)]
+    assert torch.equal(answers[0], answers[1])
+
+
+def test_orthogonal_has_singular_values_near_one() -> None:
+    for shape in ((2, 8, 20), (1, 30, 10)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
+        assert float(values.min()) > 0.5
+        assert float(values.max()) < 1.5
+
+
+def test_canvases_show_what_they_say() -> None:
+    red, blue = (0.85, 0.10, 0.10), (0.12, 0.20, 0.85)
+    ball = canvas.Canvas("a red ball moving right on a blue background", blue, blue, red, 0, 1, (2.0, 0.0))
+    frames, moved = canvas.paint([ball], (128, 192, 3), torch.Generator().manual_seed(3))
+    assert frames.shape == (1, 3, 3, 128, 192)
+    assert torch.allclose(
+        frames[0, :, 0].amin((1, 2)), torch.tensor([min(a, b) * 2 - 1 for a, b in zip(red, blue, strict=True)]), atol=0.01
+    )
+    places = [(frames[0, 0, t] > 0).nonzero().float().mean(0)[1] for t in (0, 2)]
+    assert float(places[1] - places[0]) == pytest.approx(16, abs=1)
+    assert moved[0, 1, ..., 0].min() == -8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("course", ["vae", "renderer", "planner", "joint", "canvas"])
+def test_each_course_runs_and_keeps_its_weights(course: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = scenes.stock(2, 256, 1, CPU)
+    torch.save(pictures, tmp_path / "stock.pt")
+    latents.Basis.fit(pictures.float() / 127.5 - 1).save(tmp_path)
+    monkeypatch.setattr(train_renderer, "SHAPES", ((64, 96, 3, 2),))
+    monkeypatch.setattr(train_joint, "SHAPES", ((64, 96, 3, 1),))
+    monkeypatch.setattr(train_planner, "SHAPES", ((64, 96, 3, 2),))
+    monkeypatch.setattr(train_planner, "SMALL", (64, 96, 2, 2))
+    monkeypatch.setattr(train_canvas, "SHAPES", ((64, 96, 3, 2),))
+    trains = {"vae": train_vae, "renderer": train_renderer, "planner": train_planner, "joint": train_joint, "canvas": train_canvas}
+    setting = Setting(tmp_path, tmp_path, tmp_path / "stock.pt", CPU, seconds=100, steps=2, share=0.1)
+    trains[course].train(setting)
+    assert (tmp_path / f"{course}.jsonl").read_text().startswith('{"course"')
+    made = {"vae": networks.autoencoder, "joint": networks.autoencoder, "renderer": networks.renderer}
+    key = "vae" if course == "joint" else course
+    network = made.get(course, networks.planner if course == "planner" else networks.canvas)()
+    restore(network, tmp_path, course, key)
+    assert all(bool(weight.isfinite().all()) for weight in network.parameters())
