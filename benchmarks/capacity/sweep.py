@@ -1,0 +1,78 @@
+"""Days at several fleet sizes, and the fleet that costs least while calls begin in time."""
+
+import math
+import multiprocessing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from benchmarks.capacity.cards import whole_cards
+from benchmarks.capacity.day import Day, Outcome, Place, World, demand_of
+from benchmarks.capacity.trace import Trace
+
+KINDS = ("L40S", "A100-80GB")
+FACTORS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+TODAY_WINDOW_S = 300.0  # how long the present system keeps its containers
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of owned cards, USD an hour by kind."""
+
+    per_hour: Mapping[str, float]
+
+    def per_day(self, outcome: Outcome) -> float:
+        """What a day cost: cards and bursts."""
+        return outcome.owned_usd(self.per_hour) + outcome.burst_usd / outcome.days
+
+
+_inherited: list[tuple[World, Trace]] = []
+
+
+def _run(changes: Mapping[str, object]) -> Outcome:
+    world, trace = _inherited[0]
+    return Day(replace(world, **changes), trace).run()
+
+
+def days(world: World, trace: Trace, changes: Iterable[Mapping[str, object]], workers: int = 2) -> list[Outcome]:
+    """One day for each set of changes to `world`, on as many processes."""
+    _inherited[:] = [(world, trace)]
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        return pool.map(_run, changes, chunksize=1)
+
+
+def fleets(world: World, trace: Trace, factors: Iterable[float] = FACTORS) -> list[dict[str, int]]:
+    """Fleets as multiples of the cards that the mean work fills."""
+    filled = whole_cards(demand_of(world, trace), world.declared, KINDS)
+    return [{kind: math.ceil(cards * factor) for kind, cards in filled.items()} for factor in factors]
+
+
+def all_modal(world: World, trace: Trace) -> list[Outcome]:
+    """Everything on Modal: as it is today, and on the mirror with the burst's window and with today's."""
+    mirror = {"place": Place.MODAL, "most": 10**6}
+    return days(
+        world, trace, [mirror | {"window_s": TODAY_WINDOW_S, "published_cold": True}, mirror, mirror | {"window_s": TODAY_WINDOW_S}]
+    )
+
+
+def recommend(world: World, trace: Trace, start: Mapping[str, int], prices: Prices, objective: float, steps: int = 6) -> Outcome:
+    """The cheapest owned + burst fleet that meets the objective: from `start` downhill, one kind of card or both at a time."""
+    seen: dict[tuple[int, ...], Outcome] = {}
+
+    def cost(outcome: Outcome) -> tuple[float, float]:
+        return max(0.0, objective - outcome.objective), prices.per_day(outcome)
+
+    def best_of(candidates: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+        fresh = [counts for counts in dict.fromkeys(candidates) if counts not in seen]
+        changes = [{"place": Place.BOTH, "cards": dict(zip(KINDS, counts, strict=True))} for counts in fresh]
+        seen.update(zip(fresh, days(world, trace, changes), strict=True))
+        return min(seen, key=lambda counts: cost(seen[counts]))
+
+    here, step = best_of([tuple(start[kind] for kind in KINDS)]), 0.3
+    for _ in range(steps):
+        around = [
+            tuple(max(0, count + sign * math.ceil(count * step)) for count, sign in zip(here, signs, strict=True))
+            for signs in ((-1, -1), (-1, 0), (0, -1), (1, 0), (0, 1), (1, 1), (-1, 1), (1, -1))
+        ]
+        after = best_of(around)
+        here, step = after, step if after != here else step / 2
+    return seen[here]
