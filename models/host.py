@@ -79,7 +79,7 @@ class RunnerHost:
         def work() -> Result:
             clock.start()
             media = encode(self._frames(task, call, inlet), encoding, call)
-            ours = Finished(call.facts, clock.elapsed() - (inlet.waited_s if inlet else 0.0), call.seconds, self.card)
+            ours = Finished(call.facts, clock.elapsed() - (inlet.waited_s if inlet else 0.0), call.seconds, self.card, call.steps)
             return Result(media, content_type(encoding.format), (ours,))
 
         async with self._slot(), aclosing(self._stream(call, lambda: self._in_thread(work), inlet=inlet)) as events:
@@ -99,7 +99,7 @@ class RunnerHost:
             clock.start()
             for frames in self.runner.run(task, call):
                 outlet.put(frames)
-            return Finished(call.facts, clock.elapsed() - outlet.waited_s, call.seconds, self.card)
+            return Finished(call.facts, clock.elapsed() - outlet.waited_s, call.seconds, self.card, call.steps)
 
         async with self._slot(), aclosing(self._stream(call, lambda: self._in_thread(work), outlet=outlet)) as events:
             async for event in events:
@@ -134,7 +134,7 @@ class RunnerHost:
         frames = await self._batcher.run(task, call)
         media = await self._in_thread(lambda: encode(iter([frames]), encoding, call))
         busy_s = sum(call.seconds.values()) / int(call.facts["batch"])
-        return Result(media, content_type(encoding.format), (Finished(call.facts, busy_s, call.seconds, self.card),))
+        return Result(media, content_type(encoding.format), (Finished(call.facts, busy_s, call.seconds, self.card, call.steps),))
 
     def _in_thread(self, work: Callable[[], Last]) -> "asyncio.Future[Last]":
         return asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -55,12 +55,14 @@ class Finished:
 
     busy_s: seconds the replica worked on this call, waiting for others left out; times the card's rate it is the cost.
     seconds: time by stage ("denoise", "decode", "swap"…).
+    steps: how many steps a stage took, for the stages that report them.
     """
 
     facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
     busy_s: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     card: Card = CPU
+    steps: dict[str, int] = field(default_factory=dict[str, int])
 
 
 FrameEvent: TypeAlias = Progress | Frames | Finished
@@ -72,13 +74,15 @@ class Call:
 
     deadline: on `time.time()`'s clock, so that it means the same on every node; None for no deadline.
     facts: what the runner wants to say about the result ("faces_swapped"), small and printable.
-    seconds: time spent a stage, filled by `stage`.
+    seconds: time spent a stage, filled by `spent`.
+    steps: how many steps a stage takes, filled by `step`.
     """
 
     deadline: float | None = None
     on_progress: Callable[[Progress], None] | None = None
     facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
+    steps: dict[str, int] = field(default_factory=dict[str, int])
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -94,6 +98,7 @@ class Call:
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Report progress, then check."""
+        self.steps[stage] = max(total, self.steps.get(stage, 0))
         if self.on_progress is not None:
             self.on_progress(Progress(stage, done, total))
         self.check()

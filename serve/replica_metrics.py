@@ -25,7 +25,6 @@ class Watch:
         self.begun: float | None = None
         self.lora_seconds: float | None = None
         self.tier = ""
-        self.steps: dict[str, int] = {}
         self.finished: Finished | None = None
         self._share = card_share
 
@@ -38,9 +37,7 @@ class Watch:
         """An event of the call passed by."""
         if self.begun is None:
             self.begun = time.perf_counter()
-        if isinstance(event, Progress):
-            self.steps[event.stage] = max(event.total, self.steps.get(event.stage, 0))
-        elif isinstance(event, Result | Finished):
+        if isinstance(event, Result | Finished):
             self.finished = event.stages[-1] if isinstance(event, Result) else event
             if self.lora_seconds is not None:
                 self.finished.seconds["lora"] = self.lora_seconds  # so that the gateway sees it among the stages
@@ -90,7 +87,7 @@ class ReplicaMetrics:
             self._write(metrics.LORA_SECONDS, max(watch.lora_seconds, LEAST_S), model=self._model, tier=watch.tier)
         if watch.finished is None:
             return
-        for stage, steps in watch.steps.items():
+        for stage, steps in watch.finished.steps.items():
             if steps > 0 and watch.finished.seconds.get(stage, 0.0) > 0:
                 self._write(metrics.STEP_SECONDS, watch.finished.seconds[stage] / steps, model=self._model, stage=stage)
         self._write(metrics.BATCH_SIZE, float(watch.finished.facts.get("batch", 1)), model=self._model)

@@ -77,7 +77,9 @@ def handle(ray_cluster: Settings) -> Iterator[Any]:
     )(Worker)
     front = ray_serve.deployment(name="front", ray_actor_options={"num_cpus": 0.05})(Front)
     ray_serve.run(front.bind(worker.bind()), name="lora-router", route_prefix=None)
-    yield ray_serve.get_deployment_handle("worker", "lora-router")
+    handle = ray_serve.get_deployment_handle("worker", "lora-router")
+    handle.broadcast("loads").results()  # makes the handle's one router; two threads at once would make one each
+    yield handle
     ray_serve.delete("lora-router")
 
 
