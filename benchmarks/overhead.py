@@ -3,40 +3,49 @@
     make run                                  # in one terminal
     python -m benchmarks.overhead --calls 40  # in another
 
-Both sides load the same weights and run the same task; the two are interleaved, so noise of the machine falls on both alike.
+Both sides load the same weights and run the same task with the same settings of OpenMP; the two are interleaved, so noise of the
+machine falls on both alike.
 """
 
 import argparse
 import asyncio
+import http.client
+import json
+import os
 import statistics
 import time
 from pathlib import Path
-
-import httpx
+from urllib.parse import urlsplit
 
 from deployments import deployments, endpoints
+from models.acceleration import openmp
 from models.host import Result, RunnerHost
 from models.weights import Loading
 from serve.settings import Settings
 from serve.store import weight_store
 
 PATH = "/wan2.6"
-BODY = {"prompt": "a lighthouse", "width": 128, "height": 128, "length": 5, "steps": 2, "seed": 1}
+SEED = 1
+WARM_UP = 3  # turns
+BODY = {"prompt": "a lighthouse", "width": 128, "height": 128, "length": 5, "steps": 2, "seed": SEED}
 
 
 async def direct(host: RunnerHost) -> int:
     endpoint = endpoints()[PATH]
-    plan = endpoint.plan(endpoint.request.model_validate(BODY), BODY["seed"])
+    plan = endpoint.plan(endpoint.request.model_validate(BODY), SEED)
     async for event in host.produce(plan.stages[0].task, plan.encoding):
         if isinstance(event, Result):
             return len(event.media)
     raise RuntimeError("no result")
 
 
-async def through_http(client: httpx.AsyncClient) -> int:
-    response = await client.post(PATH, json=BODY)
-    response.raise_for_status()
-    return len(response.content)
+def through_http(client: http.client.HTTPConnection) -> int:
+    client.request("POST", PATH, json.dumps(BODY), {"Content-Type": "application/json"})
+    response = client.getresponse()
+    media = response.read()
+    if response.status != 200:
+        raise RuntimeError(media.decode())
+    return len(media)
 
 
 async def measure(url: str, calls: int) -> tuple[list[float], list[float], int]:
@@ -44,13 +53,15 @@ async def measure(url: str, calls: int) -> tuple[list[float], list[float], int]:
     store = weight_store(Settings())
     host = RunnerHost(declared.runner(Loading({role: store.folder(c) for role, c in declared.weights.items()})))
     bare, served, size = [], [], 0
-    async with httpx.AsyncClient(base_url=url, timeout=120) as client:
-        for turn in range(calls + 3):
-            for times, work in ((bare, direct(host)), (served, through_http(client))):
-                started = time.perf_counter()
-                size = await work
-                if turn >= 3:  # the first turns warm both sides up
-                    times.append(time.perf_counter() - started)
+    client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
+    for turn in range(calls + WARM_UP):
+        started = time.perf_counter()
+        await direct(host)
+        between = time.perf_counter()
+        size = through_http(client)
+        if turn >= WARM_UP:
+            bare.append(between - started)
+            served.append(time.perf_counter() - between)
     return bare, served, size
 
 
@@ -60,6 +71,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=40)
     options = parser.parse_args()
     assert Path("deployments").is_dir(), "run it from the project's root"
+    os.environ.update(openmp(len(os.sched_getaffinity(0))))  # before torch is loaded; replicas on this machine have the same
     bare, served, size = asyncio.run(measure(options.url, options.calls))
     added = [s - b for s, b in zip(served, bare, strict=True)]
     print(f"{PATH}, {size:,} bytes, {options.calls} calls each way, by turns; median ms (quartiles)")

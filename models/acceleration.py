@@ -31,6 +31,14 @@ def card_name() -> str:
     return f"{kind[1]}-{size[1]}GB" if size else kind[1]
 
 
+def openmp(threads: int) -> dict[str, str]:
+    """OpenMP's settings of a replica. Ray's own is one thread, which libgomp never forgets: more threads, asked for later, then crawl.
+
+    Passive waiting: threads that spin for each other stall the whole replica when the machine is busy.
+    """
+    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def limit_memory(share: float, device: str) -> None:
     """Keep this process to `share` (0..1] of the card's memory; Ray's fractions only count, they limit nothing. No effect on the CPU."""
     import torch

@@ -1,4 +1,8 @@
-"""Builds the Serve applications from the declarations: `serve run serve.app:build` starts everything as one app for local work."""
+"""Builds the Serve applications from the declarations.
+
+`serve run serve.app:build` starts everything as one app for local work; `serve deploy serve/config/production.yaml` starts an app a family of
+models (`family`) and the `gateway`, on the cards that `python -m deployments.plan` chose.
+"""
 
 import asyncio
 import logging
@@ -13,15 +17,20 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve as ray_serve
 from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
+from ray.serve.schema import ServeStatus
 
 from deployments import answered, deployments, retired
+from deployments.plan.serve_config import GATEWAY, REPLICA_CPUS
 from deployments.spec.deployment import Deployment
-from models.errors import NotConfigured
+from models.acceleration import openmp
+from models.errors import NotConfigured, Overloaded
+from serve.apps import app_of, handle_of, wait_for_cards
 from serve.call_metrics import CallMetrics
 from serve.calls import Calls
 from serve.cluster import ClusterBackend, Handle
 from serve.ingress import Api, create_app
 from serve.jobs import Jobs
+from serve.ledger import SharedLedger
 from serve.lora_router import lora_routing
 from serve.loras import Loras
 from serve.placement import dispatcher
@@ -29,9 +38,7 @@ from serve.replica import Replica
 from serve.settings import Settings
 from serve.store import lora_files
 
-GATEWAY = "gateway"
 LAPTOP_CPUS = 0.1  # a replica's share of a core where there is no GPU to pin: it is bookkeeping, so that all fit on two cores
-GPU_REPLICA_CPUS = 2
 LAPTOP_IDLE_S = 180.0
 MAX_BACKOFF_S = 0.05  # the router's pause between looks at full replicas; the default of half a second idles the GPU
 
@@ -52,11 +59,46 @@ def build(arguments: Arguments) -> Application:
     return application(settings, chosen_deployments(settings))
 
 
+class FamilyArguments(BaseModel):
+    """Arguments of a family's app. cards_ahead: cards that the apps before it take; see `wait_for_cards`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[str]
+    cards_ahead: float = 0.0
+
+
+def family(arguments: FamilyArguments) -> Application:
+    """One family's deployments, as one application."""
+    settings = Settings()
+    wait_for_cards(arguments.cards_ahead)
+    on_gpu = _cards_in_cluster() > 0
+    first, *others = [deployments()[name] for name in arguments.models]
+    beside = [replica_application(declared, settings, on_gpu=on_gpu) for declared in others]
+    return replica_application(first, settings, *beside, on_gpu=on_gpu)
+
+
+class GatewayArguments(BaseModel):
+    """Arguments of the gateway's app. models: whose endpoints answer. served: those with a place on the cluster. shared: one ledger for all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[str]
+    served: list[str]
+    shared: bool = False
+
+
+def gateway(arguments: GatewayArguments) -> Application:
+    """The gateway alone. The models are in apps of their own, and may come and go."""
+    return Gateway.bind(Settings(), arguments.models, arguments.served, arguments.shared)
+
+
 def application(settings: Settings, chosen: Sequence[Deployment]) -> Application:
     """The gateway and a Serve deployment for each of `chosen`, on GPUs where the cluster has any."""
     on_gpu = _cards_in_cluster() > 0
     replicas = [replica_application(deployment, settings, on_gpu=on_gpu) for deployment in chosen]
-    return Gateway.bind(settings, [d.name for d in chosen], *replicas)
+    names = [d.name for d in chosen]
+    return Gateway.bind(settings, names, names, False, *replicas)
 
 
 def chosen_deployments(settings: Settings) -> list[Deployment]:
@@ -68,11 +110,14 @@ def chosen_deployments(settings: Settings) -> list[Deployment]:
     return [known[name] for name in settings.models or known]
 
 
-def replica_application(declared: Deployment, settings: Settings, *, on_gpu: bool) -> Application:
-    """One deployment's Serve deployment. Two calls at once: the next one's input is ready when the GPU falls free."""
+def replica_application(declared: Deployment, settings: Settings, *beside: Application, on_gpu: bool) -> Application:
+    """One deployment's Serve deployment, with those that start `beside` it in its app. What a configuration file says goes before.
+
+    Two calls at once: the next one's input is ready when the GPU falls free.
+    """
     share = next(iter(declared.gpu.share.values()))
-    options: dict[str, Any] = {"num_cpus": GPU_REPLICA_CPUS, "num_gpus": share} if on_gpu else {"num_cpus": LAPTOP_CPUS}
-    options["runtime_env"] = {"env_vars": _threads(GPU_REPLICA_CPUS if on_gpu else len(os.sched_getaffinity(0)))}
+    options: dict[str, Any] = {"num_cpus": REPLICA_CPUS, "num_gpus": share} if on_gpu else {"num_cpus": LAPTOP_CPUS}
+    options["runtime_env"] = {"env_vars": openmp(REPLICA_CPUS if on_gpu else len(os.sched_getaffinity(0)))}
     deployment = ray_serve.deployment(
         name=declared.name,
         **_count(declared, settings, on_gpu=on_gpu),
@@ -82,15 +127,7 @@ def replica_application(declared: Deployment, settings: Settings, *, on_gpu: boo
         request_router_config=RequestRouterConfig.model_validate({"max_backoff_s": MAX_BACKOFF_S} | lora_routing(declared)),
         health_check_timeout_s=60,
     )(Replica)
-    return deployment.bind(declared, share if on_gpu else 1.0, settings)
-
-
-def _threads(count: int) -> dict[str, str]:
-    """OpenMP's settings of a replica. Ray's own is one thread, which libgomp never forgets: more threads, asked for later, then crawl.
-
-    Passive waiting: threads that spin for each other stall the whole replica when the machine is busy.
-    """
-    return {"OMP_NUM_THREADS": str(count), "OMP_WAIT_POLICY": "PASSIVE"}
+    return deployment.bind(declared, settings, *beside)
 
 
 def _count(declared: Deployment, settings: Settings, *, on_gpu: bool) -> dict[str, Any]:
@@ -107,13 +144,16 @@ def _cards_in_cluster() -> float:
 @ray_serve.deployment(name=GATEWAY, max_ongoing_requests=200, ray_actor_options={"num_cpus": LAPTOP_CPUS})
 @ray_serve.ingress()  # pyright: ignore[reportUntypedClassDecorator]
 class Gateway:
-    """The ingress: a CPU-only process that holds no model. The replicas are given so that they start with it."""
+    """The ingress: a CPU-only process that holds no model.
 
-    def __init__(self, settings: Settings, names: Iterable[str], *replicas: Handle) -> None:
+    names: models whose endpoints answer. served: those of them that have a place here. beside: replicas of the same app, to start with it.
+    """
+
+    def __init__(self, settings: Settings, names: Iterable[str], served: Iterable[str], shared: bool, *beside: Handle) -> None:
         logging.getLogger("ryla").setLevel(settings.log_level)
         self._settings = settings
-        self._names = tuple(names)
-        self._handles = dict(zip(self._names, replicas, strict=True))
+        self._names, self._served = tuple(names), frozenset(served)
+        self._ledger = SharedLedger() if shared else None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The FastAPI app, built where the handles are."""
@@ -126,18 +166,27 @@ class Gateway:
         metrics.start()
         if settings.burst == "on":
             metrics.burst_caps(settings.burst_usd_per_minute, settings.burst_usd_per_day)
-        placed = dispatcher(settings, ClusterBackend(cache(self._handle)), jobs.engine, known, observe=metrics.decided)
+        placed = dispatcher(settings, ClusterBackend(cache(self._handle)), jobs.engine, known, ledger=self._ledger, observe=metrics.decided)
         calls = Calls(placed, jobs, settings.rates, metrics, loras)
         return create_app(Api(served, deployments(), calls, settings, self._readiness, retired()))
 
     def _handle(self, name: str) -> Handle:
-        if name not in self._handles:
+        if name not in self._names:
             raise NotConfigured(f"the model {name!r} is not served here; served are {', '.join(self._names)}")
-        return self._handles[name]
+        if name not in self._served:
+            raise Overloaded(f"no card of this cluster has room for the model {name!r}")
+        return handle_of(name)
 
     async def _readiness(self) -> dict[str, bool]:
         status = await asyncio.to_thread(ray_serve.status)
-        app = status.applications[ray_serve.get_replica_context().app_name]
-        counts = {name: cast(Mapping[str, int], app.deployments[name].replica_states) for name in self._names}
-        targets = {name: app.deployments[name].status.value for name in self._names}
-        return {name: states.get("RUNNING", 0) > 0 or targets[name] == "HEALTHY" for name, states in counts.items()}
+        here = ray_serve.get_replica_context().app_name
+        return {name: _is_up(status, app_of(name, here), name) for name in self._names if name in self._served}
+
+
+def _is_up(status: ServeStatus, app: str, name: str) -> bool:
+    """Whether a replica runs, or starts when it is called."""
+    found = status.applications[app].deployments.get(name) if app in status.applications else None
+    if found is None:
+        return False
+    states = cast(Mapping[str, int], found.replica_states)
+    return states.get("RUNNING", 0) > 0 or found.status.value == "HEALTHY"

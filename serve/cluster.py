@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeAlias, cast
 from ray.serve.handle import DeploymentHandle
 
 from deployments.spec.endpoint import Plan, Stage
-from models.host import Event
-from models.runner import FrameEvent
+from models.host import Event, Result
+from models.runner import Finished, FrameEvent
 from serve.estimator import HERE
 from serve.faults import ray_faults
 
@@ -38,27 +38,32 @@ class ClusterBackend:
         """
         last = plan.stages[-1]
         handle = self._handles(last.deployment).options(stream=True, multiplexed_model_id=last.affinity or "")
-        async with aclosing(pull(handle.produce.remote(plan, deadline, first))) as events:
+        async with aclosing(pull(handle.produce.remote(plan, deadline, first), Result)) as events:
             async for event in events:
                 yield cast(Event, event)
 
     async def frames(self, stage: Stage, *, deadline: float | None) -> AsyncGenerator[FrameEvent, None]:
         """Run one stage and yield its frames as they are made."""
         handle = self._handles(stage.deployment).options(stream=True, multiplexed_model_id=stage.affinity or "")
-        async with aclosing(pull(handle.frames.remote(stage, deadline))) as events:
+        async with aclosing(pull(handle.frames.remote(stage, deadline), Finished)) as events:
             async for event in events:
                 yield cast(FrameEvent, event)
 
 
-async def pull(response: Any) -> AsyncGenerator[Any, None]:
-    """The items of a streaming Serve response. Closing it cancels the call where it runs."""
+async def pull(response: Any, last: type) -> AsyncGenerator[Any, None]:
+    """The items of a streaming Serve response, to the first of type `last`: its end comes later, and nobody need wait for it.
+
+    Closing it before that cancels the call where it runs.
+    """
     items = cast(AsyncIterator[Any], response)
     done = False
     try:
         with ray_faults():
             async for item in items:
+                done = isinstance(item, last)
                 yield item
-        done = True
+                if done:
+                    return
     finally:
         if not done:
             response.cancel()
