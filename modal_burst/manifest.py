@@ -4,7 +4,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from deployments.spec.deployment import Deployment
 from models.runner import Profile
+from models.store import read_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("deployments", "models", "modal_burst")
@@ -19,6 +21,15 @@ def manifest(profile: Profile, root: Path = ROOT) -> str:
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:32]
+
+
+def model_version(declared: Deployment, profile: Profile) -> str:
+    """What a model's pixels depend on beside the request: the revision of its weights and the manifest, both cut to twelve digits."""
+    base = next(iter(declared.weights.values()), None)
+    pin = None if base is None else read_lock().get(base.repo)
+    revision = None if base is None else base.revision or (pin.revision if pin is not None else None)
+    weights = "tiny" if profile == "tiny" else "unpinned" if revision is None else revision[:12]
+    return f"{'bundled' if base is None else weights}.{manifest(profile)[:12]}"
 
 
 def travels(path: Path) -> bool:

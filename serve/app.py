@@ -1,7 +1,7 @@
 """Builds the Serve applications from the declarations.
 
-`serve run serve.app:build` starts everything as one app for local work; `serve deploy serve/config/production.yaml` starts an app a family of
-models (`family`) and the `gateway`, on the cards that `python -m deployments.plan` chose.
+`serve run serve.app:build` starts everything as one app for local work; `serve deploy serve/config/production.yaml` starts an app a family
+of models (`family`) and the `gateway`, on the cards that `python -m deployments.plan` chose.
 """
 
 import asyncio
@@ -79,7 +79,10 @@ def family(arguments: FamilyArguments) -> Application:
 
 
 class GatewayArguments(BaseModel):
-    """Arguments of the gateway's app. models: whose endpoints answer. served: those with a place on the cluster. shared: one ledger for all."""
+    """Arguments of the gateway's app.
+
+    models: those whose endpoints answer. served: those of them that have a place on the cluster. shared: whether gateways share a ledger.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

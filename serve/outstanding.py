@@ -39,6 +39,16 @@ class OutstandingHere:
                 heapq.heapreplace(free, free[0] + call.seconds)
         return free[0] if lease is None or (lease in line and line[lease].began is None) else 0.0
 
+    def backlog(self) -> dict[str, tuple[float, int, int]]:
+        """By deployment: predicted seconds of work left, calls, and how many of these have begun."""
+        found: dict[str, tuple[float, int, int]] = {}
+        for deployment, line in self._lines.items():
+            if line:
+                self._begin(deployment, max(1, self._slots(deployment)))
+                left = sum(call.seconds if call.began is None else self._left(call) for call in line.values())
+                found[deployment] = (left, len(line), sum(call.began is not None for call in line.values()))
+        return found
+
     async def admit(self, deployment: str, seconds: float) -> str:
         """Take a call into the line. Returns its lease, which sorts by age."""
         lease = f"{next(self._numbers):012d}-{deployment}"

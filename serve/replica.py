@@ -8,10 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
 
-from ray import serve as ray_serve
+import ray
 
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Plan, Stage
+from modal_burst.manifest import model_version
 from models.acceleration import card_name, default_device, limit_memory
 from models.errors import OutOfMemory
 from models.host import Event, Result, RunnerHost
@@ -19,6 +20,7 @@ from models.lora.holding import held
 from models.runner import Card, Finished, FrameEvent
 from models.weights import Loading, folders
 from serve.affinity import part_of
+from serve.apps import handle_of
 from serve.cluster import ClusterBackend, Handle
 from serve.estimator import HERE
 from serve.first_halves import FirstHalves
@@ -40,10 +42,11 @@ class ReplicaState:
 
 
 class Replica:
-    """Holds the model of one declared deployment. Built by Serve, once a process."""
+    """Holds the model of one declared deployment. Built by Serve, once a process. beside: replicas of the same app, to start with it."""
 
-    def __init__(self, declared: Deployment, share: float, settings: Settings) -> None:
+    def __init__(self, declared: Deployment, settings: Settings, *beside: Handle) -> None:
         began = time.perf_counter()
+        share = _share_of_card()
         store = weight_store(settings)
         device = default_device()
         limit_memory(share, device)
@@ -53,7 +56,8 @@ class Replica:
         if self._loras is not None:
             lora_files(settings).publish_base(declared.name, self._loras.base)
         self._host = RunnerHost(runner, declared.concurrency, Card(card_name(), share), batch=declared.batch)
-        self._upstream = ClusterBackend(_sibling)
+        self._upstream = ClusterBackend(cache(handle_of))
+        self._version = model_version(declared, settings.profile)
         self._first_halves = FirstHalves()
         self._sick: str | None = None
         self._metrics = ReplicaMetrics(declared.name, self._host, self._loras, began)
@@ -73,7 +77,7 @@ class Replica:
                     watch.loras(facts)
                     async for event in events:
                         if isinstance(event, Result):
-                            event.stages[-1].facts.update(facts)
+                            event.stages[-1].facts.update(facts, model_version=self._version)
                         watch.saw(event)
                         yield event
         except OutOfMemory as error:
@@ -88,7 +92,7 @@ class Replica:
                     watch.loras(facts)
                     async for event in events:
                         if isinstance(event, Finished):
-                            event.facts.update(facts)
+                            event.facts.update(facts, model_version=self._version)
                         watch.saw(event)
                         yield event
         except OutOfMemory as error:
@@ -110,8 +114,6 @@ class Replica:
             raise RuntimeError(self._sick)
 
 
-@cache
-def _sibling(deployment: str) -> Handle:
-    """Handle of another deployment, looked up on first use because it may live in an app that starts later."""
-    app = ray_serve.get_replica_context().app_name
-    return ray_serve.get_deployment_handle(deployment, app_name=app)
+def _share_of_card() -> float:
+    """The part of a card that Ray counts as this process's, so that what is enforced is what was placed; 1 where there are no cards."""
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0)) or 1.0

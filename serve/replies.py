@@ -8,11 +8,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from starlette.responses import Response, StreamingResponse
 
 from deployments.spec.deployment import Deployment
+from modal_burst.manifest import model_version
 from models.host import Event, Result
-from models.runner import Fact, Progress
+from models.runner import Fact, Profile, Progress
 from serve.calls import Job
 from serve.problems import body_of, status_of
 
+VERSION = "model_version"  # the fact; a chain's stages have one each
 # Facts that a present caller knows under a name of its own; every other fact becomes `X-Some-Fact`.
 HEADER_OF = {
     "fps": "X-FPS",
@@ -23,19 +25,21 @@ HEADER_OF = {
 }
 
 
-def headers_of(job: Job, result: Result, deployments: dict[str, Deployment], profile: str) -> dict[str, str]:
+def headers_of(job: Job, result: Result, deployments: dict[str, Deployment], profile: Profile) -> dict[str, str]:
     """The `X-` headers of a finished job. Spelt in capitals because one present client compares names exactly."""
     bill = job.bill
     assert bill is not None
     facts: dict[str, Fact] = dict(job.plan.facts)
     for stage in result.stages:
         facts |= stage.facts
+    facts.pop(VERSION, None)
     if "faces_swapped" in facts:
         facts["faces_swapped"] = f"{facts['faces_swapped']}/{facts['frames']}"
     headers = {
         "X-Cost-USD": f"{bill.usd:.6f}",
         "X-Execution-Time-Sec": f"{time.perf_counter() - job.started:.3f}",
         "X-GPU-Type": bill.gpu,
+        "X-Model-Version": "+".join(_versions(job, result, deployments, profile)),
         "X-Model": "+".join(deployments[stage.deployment].model for stage in job.plan.stages),
         "X-Seed": str(job.seed),
         "X-Backend": job.backend,
@@ -44,6 +48,12 @@ def headers_of(job: Job, result: Result, deployments: dict[str, Deployment], pro
         "X-Job-Id": job.id,
     }
     return headers | {_header(name): str(value) for name, value in facts.items()}
+
+
+def _versions(job: Job, result: Result, deployments: dict[str, Deployment], profile: Profile) -> list[str]:
+    """Each stage's own word for its version; the mirror gives none, since it runs nothing but this gateway's version."""
+    pairs = zip(job.plan.stages, result.stages, strict=False)
+    return [str(done.facts.get(VERSION) or model_version(deployments[stage.deployment], profile)) for stage, done in pairs]
 
 
 def _header(fact: str) -> str:
@@ -58,7 +68,7 @@ def media_reply(result: Result, headers: dict[str, str]) -> Response:
     return response
 
 
-def event_reply(job: Job, events: AsyncGenerator[Event, None], deployments: dict[str, Deployment], profile: str) -> Response:
+def event_reply(job: Job, events: AsyncGenerator[Event, None], deployments: dict[str, Deployment], profile: Profile) -> Response:
     """Server-sent events: `progress`, and `preview` where asked for, then `result` with the media in base64, or `problem`."""
 
     async def stream() -> AsyncIterator[str]:

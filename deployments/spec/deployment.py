@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from models.lora import LoraSlots
@@ -104,6 +105,12 @@ class Deployment:
             raise ValueError(f"deployment name must be kebab-case, got {self.name!r}")
         if self.concurrency < 1 or self.batch < 1 or self.lora_slots < 0 or self.seconds_per_unit <= 0:
             raise ValueError(f"{self.name}: concurrency >= 1, batch >= 1, lora_slots >= 0 and seconds_per_unit > 0 are needed")
+
+    @property
+    def family(self) -> str:
+        """The family of models it belongs to, kebab-case: the part of `models/` its runner lives in. One Serve app holds a family."""
+        runner = self.runner.func if isinstance(self.runner, partial) else self.runner
+        return runner.__module__.split(".")[1].replace("_", "-")
 
     def load(self, loading: Loading, slots: LoraSlots | None = None) -> Runner:
         """The loaded runner; `slots` for a model that takes LoRAs."""

@@ -1,0 +1,56 @@
+"""`python -m deployments.plan --l40s N --a100 M`: what fits on these cards, and the Serve configuration that puts it there."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deployments import deployments, endpoints
+from deployments.plan.packing import pack
+from deployments.plan.placement import Fleet
+from deployments.plan.report import report
+from deployments.plan.serve_config import dump, production, tiny
+
+CONFIG = Path("serve/config")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the placement and, with `--write`, write `production.yaml` and `tiny.yaml`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--l40s", type=int, default=0, help="number of L40S (48 GB)")
+    parser.add_argument("--a100", type=int, default=0, help="number of A100 (80 GB)")
+    parser.add_argument("--demand", type=Path, help="JSON file: GPU seconds an hour by model; else every endpoint is called equally often")
+    parser.add_argument("--write", type=Path, nargs="?", const=CONFIG, help=f"write the Serve configuration into this folder ({CONFIG})")
+    parser.add_argument("--gateways", type=int, default=2, help="gateway processes; more than one need RYLA_DATABASE_URL on Postgres")
+    parser.add_argument("--code", help="folder with this code on every node; not given: the image's own")
+    options = parser.parse_args(arguments)
+    fleet: Fleet = {"L40S": options.l40s, "A100-80GB": options.a100}
+    declared = list(deployments().values())
+    try:
+        placement = pack(fleet, declared, demand(options.demand))
+        config = production(placement, gateways=options.gateways, code=options.code)
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    print(report(fleet, placement))
+    if options.write is not None:
+        command = f"python -m deployments.plan --l40s {options.l40s} --a100 {options.a100} --write"
+        options.write.mkdir(parents=True, exist_ok=True)
+        (options.write / "production.yaml").write_text(dump(config, command))
+        (options.write / "tiny.yaml").write_text(dump(tiny(declared), command))
+        print(f"Written: {options.write}/production.yaml and tiny.yaml.")
+
+
+def demand(path: Path | None) -> Mapping[str, float]:
+    """What is asked of each model. Raises ValueError for a file that is not an object of numbers."""
+    if path is None:
+        return Counter(name for endpoint in endpoints().values() for name in endpoint.deployments)
+    found = json.loads(path.read_text())
+    if not isinstance(found, dict) or not all(isinstance(value, int | float) for value in found.values()):
+        raise ValueError(f'{path} must be a JSON object of numbers by model: {{"name": GPU seconds an hour}}')
+    return found
+
+
+if __name__ == "__main__":
+    main()
