@@ -92,8 +92,10 @@ def _follow(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
         bars: dict[str, tqdm[Any]] = {}
         for name, data in _events(response.iter_lines()):
             if name == "progress":
-                bar = bars.setdefault(data["stage"], tqdm(total=data["total"] or None, desc=data["stage"], unit="", leave=True))
-                bar.update(data["done"] - bar.n)
+                stage = data["stage"]
+                if stage not in bars:
+                    bars[stage] = tqdm(total=data["total"] or None, desc=stage, unit="", disable=None)  # on a terminal only
+                bars[stage].update(data["done"] - bars[stage].n)
             elif name == "problem":
                 raise RuntimeError(f"{data['status']}: {data['error']}")
             elif name == "result":
