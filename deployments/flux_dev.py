@@ -1,14 +1,19 @@
 """FLUX.1 dev: one resident model for six endpoints; plain, LoRAs and realism here, faces in `flux_faces.py`."""
 
+from functools import partial
 from typing import Any
 
 from pydantic import Field
 
+from deployments.spec import comfy_graphs
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import picture_input
+from deployments.spec.fallback import FalModel
 from deployments.spec.flux import PIPELINE, FluxDevRequest
 from deployments.spec.image import image_endpoint, image_plan
 from deployments.spec.lora import HOUSE_ROLE, RequiredLora, lora_uses
+from deployments.spec.request import MarkedRequest
 from models.flux import Flux
 from models.task import LoraUse, TextToImage
 from models.weights import Checkpoint
@@ -66,11 +71,10 @@ class FluxLoraRequest(RequiredLora, FluxDevRequest):
     """A prompt with LoRAs."""
 
 
-class FluxRealismRequest(FluxDevRequest):
+class FluxRealismRequest(MarkedRequest, FluxDevRequest):
     """A prompt for a photo that looks real."""
 
     realism_strength: float = Field(default=0.85, ge=0, le=2, description="Strength of the realism LoRA; 0.5 to 1 is useful.")
-    nsfw: bool = Field(default=False, description="Comes back in `X-NSFW-Mode`; changes nothing.")
 
 
 def _task(request: FluxDevRequest, seed: int, **changes: Any) -> TextToImage:
@@ -92,13 +96,25 @@ def _realism_plan(request: FluxRealismRequest, seed: int) -> Plan:
     return image_plan(FLUX_DEV.name, task, request, passes=request.passes, nsfw_mode=str(request.nsfw).lower())
 
 
+FAL_DEV = FalModel(
+    id="fal-ai/flux/dev", usd_per_megapixel=0.025, arguments=partial(picture_input, steps=(1, 50), guidance=(1.0, 20.0)), expected_s=8
+)
 EXAMPLE = {"prompt": "a red fox in fresh snow, morning light"}
 LORA_EXAMPLE = EXAMPLE | {"lora_name": "my-character"}
 WITH_LORA = ("text-to-image", "lora")
 
 DEPLOYMENTS = (FLUX_DEV,)
 ENDPOINTS = (
-    image_endpoint("/flux-dev", FLUX_DEV.name, FluxDevRequest, _plan, "A picture from a prompt, finer and slower.", example=EXAMPLE),
+    image_endpoint(
+        "/flux-dev",
+        FLUX_DEV.name,
+        FluxDevRequest,
+        _plan,
+        "A picture from a prompt, finer and slower.",
+        example=EXAMPLE,
+        fal=FAL_DEV,
+        comfyui=comfy_graphs.FLUX_DEV,
+    ),
     image_endpoint(
         "/flux-dev-lora",
         FLUX_DEV.name,

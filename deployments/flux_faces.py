@@ -3,7 +3,9 @@
 from pydantic import AliasChoices, Field, model_validator
 
 from deployments.flux_dev import FLUX_DEV
+from deployments.spec import comfy_graphs
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import FAL_PULID
 from deployments.spec.fields import Seed
 from deployments.spec.flux import FluxFaceRequest
 from deployments.spec.image import image_endpoint, image_plan
@@ -68,6 +70,8 @@ ENDPOINTS = (
         capabilities=WITH_FACE,
         note="`X-Face-Embedding` says who read the face; without a licensed recogniser it is a stand-in that does not tell people apart.",
         example=EXAMPLE,
+        fal=FAL_PULID,
+        comfyui=comfy_graphs.FLUX_PULID,
     ),
     image_endpoint(
         "/flux-ipadapter-faceid",
@@ -79,5 +83,6 @@ ENDPOINTS = (
         capabilities=WITH_FACE,
         note="An image adapter fed with the cropped head, as it always was despite its name; identity is /flux-pulid's work.",
         example=EXAMPLE,
+        fal=FAL_PULID,
     ),
 )

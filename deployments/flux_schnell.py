@@ -1,7 +1,12 @@
 """FLUX.1 schnell: pictures in four steps."""
 
+from functools import partial
+
+from deployments.spec import comfy_graphs
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import picture_input
+from deployments.spec.fallback import FalModel
 from deployments.spec.flux import PIPELINE, FluxRequest
 from deployments.spec.image import image_endpoint, image_plan
 from models.flux import Flux
@@ -26,6 +31,10 @@ def _plan(request: FluxRequest, seed: int) -> Plan:
     return image_plan(FLUX_SCHNELL.name, TextToImage(seed=seed, **request.flux_fields()), request, passes=request.passes)
 
 
+FAL_SCHNELL = FalModel(
+    id="fal-ai/flux/schnell", usd_per_megapixel=0.003, arguments=partial(picture_input, steps=(1, 12), guidance=(1.0, 20.0)), expected_s=3
+)
+
 DEPLOYMENTS = (FLUX_SCHNELL,)
 ENDPOINTS = (
     image_endpoint(
@@ -35,5 +44,7 @@ ENDPOINTS = (
         _plan,
         "A picture from a prompt in four steps.",
         example={"prompt": "a red fox in fresh snow, morning light"},
+        fal=FAL_SCHNELL,
+        comfyui=comfy_graphs.FLUX_SCHNELL,
     ),
 )

@@ -1,11 +1,14 @@
 """Qwen-Image-Edit-2511: pictures changed by an instruction, in whole, within a mask, or into another scene."""
 
+from functools import partial
 from typing import Any
 
 from pydantic import AliasChoices, Field
 
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import edit_input
+from deployments.spec.fallback import FalModel
 from deployments.spec.fields import ImageFormat, Picture, Prompt, Seed
 from deployments.spec.image import FORMAT_DESCRIPTION, UNIT_PIXEL_STEPS, image_endpoint, picture_plan
 from deployments.spec.inputs import mask, picture
@@ -114,6 +117,13 @@ def _scene_plan(request: SceneRequest, seed: int) -> Plan:
     return _plan_of(_edit_task(images, request.fields(instruction), seed), request)
 
 
+FAL_EDIT = FalModel(
+    id="fal-ai/qwen-image-edit-2511",
+    usd_per_megapixel=0.03,
+    arguments=partial(edit_input, steps=(20, 50), guidance=(3.0, 20.0)),
+    expected_s=15,
+)
+
 DEPLOYMENTS = (QWEN_EDIT,)
 ENDPOINTS = (
     image_endpoint(
@@ -126,6 +136,7 @@ ENDPOINTS = (
         capabilities=("editing", "image-to-image"),
         note="The result has the size of the source. The model sees the picture; the endpoint this replaces only started from its noise.",
         example={"instruction": "make it a rainy night"},
+        fal=FAL_EDIT,
     ),
     image_endpoint(
         "/qwen-image-inpaint-2511",
@@ -146,5 +157,6 @@ ENDPOINTS = (
         input_type="text+image",
         capabilities=("editing", "image-to-image"),
         example={"scene": "on a balcony above a city at dusk"},
+        fal=FAL_EDIT,
     ),
 )

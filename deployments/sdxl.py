@@ -2,8 +2,10 @@
 
 from pydantic import Field
 
+from deployments.spec import comfy_graphs
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import FAL_PULID
 from deployments.spec.fields import Guidance, Picture, Steps
 from deployments.spec.image import CFG_ALIASES, STEPS_ALIASES, ImageRequest, image_endpoint, image_plan
 from deployments.spec.inputs import picture
@@ -152,6 +154,8 @@ ENDPOINTS = (
         capabilities=("text-to-image", "image-to-image"),
         note="`X-Face-Embedding` says who read the face; without a licensed recogniser it is a stand-in that does not tell people apart.",
         example={"prompt": "portrait of a woman in a library"},
+        fal=FAL_PULID,
+        comfyui=comfy_graphs.INSTANTID,
     ),
     image_endpoint(
         "/sdxl-turbo",

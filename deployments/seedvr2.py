@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import upscale_input
+from deployments.spec.fallback import FalModel
 from deployments.spec.fields import ImageFormat, Picture, Seed
 from deployments.spec.image import FORMAT_DESCRIPTION, UNIT_PIXEL_STEPS, image_endpoint, picture_plan
 from deployments.spec.inputs import picture
@@ -83,5 +85,6 @@ ENDPOINTS = (
         capabilities=("upscaling", "image-to-image"),
         note="Colours are those of the picture that was sent.",
         example={"scale": 2},
+        fal=FalModel(id="fal-ai/seedvr/upscale/image", usd_per_image=0.03, arguments=upscale_input, expected_s=20),
     ),
 )

@@ -1,14 +1,19 @@
 """Z-Image Turbo: pictures in few steps; plain, in photographic styles, and with LoRAs."""
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
 
+from deployments.spec import comfy_graphs
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Plan
+from deployments.spec.fal import picture_input
+from deployments.spec.fallback import FalModel
 from deployments.spec.fields import Guidance, Seed, Steps
 from deployments.spec.image import CFG_ALIASES, STEPS_ALIASES, ImageRequest, image_endpoint, image_plan
 from deployments.spec.lora import RequiredLora, lora_uses
+from deployments.spec.request import MarkedRequest
 from models.task import LoraUse, TextToImage
 from models.weights import Checkpoint
 from models.z_image import ZImage
@@ -61,13 +66,12 @@ class RealismRequest(ZImageRequest):
     style: Style = Field(default="snapshot", description="Look of the photo.")
 
 
-class ZImageLoraRequest(RequiredLora, ZImageRequest):
+class ZImageLoraRequest(MarkedRequest, RequiredLora, ZImageRequest):
     """A prompt with LoRAs."""
 
     steps: Steps = Field(default=9, validation_alias=STEPS_ALIASES)
     cfg: Guidance = Field(default=1.0, validation_alias=CFG_ALIASES, description=CFG_NOTE)
     seed: Seed = None
-    nsfw: bool = Field(default=False, description="Comes back in `X-NSFW-Mode`; changes nothing.")
 
 
 def _task(request: ZImageRequest, seed: int, *, prompt: str, negative: str | None = None, loras: tuple[LoraUse, ...] = ()) -> TextToImage:
@@ -99,12 +103,31 @@ def _lora_plan(request: ZImageLoraRequest, seed: int) -> Plan:
     return image_plan(Z_IMAGE.name, task, request, passes=_passes(request), nsfw_mode=str(request.nsfw).lower())
 
 
+FAL_TURBO = FalModel(id="fal-ai/z-image/turbo", usd_per_megapixel=0.005, arguments=partial(picture_input, steps=(1, 8)), expected_s=4)
 EXAMPLE = {"prompt": "a woman reading in a sunlit café, window seat"}
 
 DEPLOYMENTS = (Z_IMAGE,)
 ENDPOINTS = (
-    image_endpoint("/z-image-simple", Z_IMAGE.name, ZImageRequest, _plan, "A picture from a prompt in four steps.", example=EXAMPLE),
-    image_endpoint("/z-image-danrisi", Z_IMAGE.name, DanrisiRequest, _plan, "A picture from a prompt in eight steps.", example=EXAMPLE),
+    image_endpoint(
+        "/z-image-simple",
+        Z_IMAGE.name,
+        ZImageRequest,
+        _plan,
+        "A picture from a prompt in four steps.",
+        example=EXAMPLE,
+        fal=FAL_TURBO,
+        comfyui=comfy_graphs.Z_IMAGE,
+    ),
+    image_endpoint(
+        "/z-image-danrisi",
+        Z_IMAGE.name,
+        DanrisiRequest,
+        _plan,
+        "A picture from a prompt in eight steps.",
+        example=EXAMPLE,
+        fal=FAL_TURBO,
+        comfyui=comfy_graphs.Z_IMAGE,
+    ),
     image_endpoint(
         "/z-image-realism",
         Z_IMAGE.name,
@@ -113,6 +136,8 @@ ENDPOINTS = (
         "A photo in one of four styles.",
         note="`X-Style` says which style it was.",
         example=EXAMPLE | {"style": "cinematic"},
+        fal=FAL_TURBO,
+        comfyui=comfy_graphs.Z_IMAGE,
     ),
     image_endpoint(
         "/z-image-nsfw",
@@ -121,6 +146,8 @@ ENDPOINTS = (
         _nsfw_plan,
         "The same as /z-image-simple, under the name that adult products call.",
         example=EXAMPLE,
+        comfyui=comfy_graphs.Z_IMAGE,
+        always_nsfw=True,
     ),
     image_endpoint(
         "/z-image-lora",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from deployments.spec.fallback import ComfyWorkflow, FalModel
 from deployments.spec.request import Request
 from models.media import Encoding
 from models.runner import Fact
@@ -56,6 +57,8 @@ class Endpoint:
     input_type, output_type, capabilities, nsfw, lora: the registry's columns (`GET /models`).
     example: a smallest body for docs, tests and the CLI; media fields are left out.
     note: what a caller should know that the schema cannot say.
+    fal, comfyui: what answers in its place when neither the cluster nor its mirror can, for SFW and for NSFW calls.
+    always_nsfw: its calls are NSFW whatever they say of themselves.
     """
 
     path: str
@@ -70,15 +73,22 @@ class Endpoint:
     lora: bool = False
     note: str = ""
     example: dict[str, Any] = field(default_factory=dict[str, Any])
+    fal: FalModel | None = None
+    comfyui: ComfyWorkflow | None = None
+    always_nsfw: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a malformed path, a wrong number of deployments, or a request that lets unknown fields pass."""
+        """Refuse a malformed path, too many deployments, a request that lets unknown fields pass, or a fallback against the rules."""
         if not re.fullmatch(r"/[a-z0-9.-]+", self.path):
             raise ValueError(f"path must look like '/wan2.6-i2v', got {self.path!r}")
         if len(self.deployments) > 2:
             raise ValueError(f"{self.path}: two deployments at most, got {self.deployments}")
         if self.request.model_config.get("extra") != "forbid":
             raise ValueError(f"{self.path}: {self.request.__name__} must forbid unknown fields")
+        if (self.fal or self.comfyui) and (len(self.deployments) != 1 or self.lora):
+            raise ValueError(f"{self.path}: chains and LoRAs stay on the cluster and its mirror, so they have no fallback")
+        if self.fal and self.always_nsfw:
+            raise ValueError(f"{self.path}: NSFW calls never go to fal")
 
     @property
     def name(self) -> str:

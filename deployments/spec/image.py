@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field
 
 from deployments.spec.endpoint import Capability, Endpoint, InputType, Plan, Stage
+from deployments.spec.fallback import ComfyWorkflow, FalModel
 from deployments.spec.fields import Guidance, ImageFormat, NegativePrompt, Prompt, Seed, Side, Steps
 from deployments.spec.request import Request
 from models.media import Encoding
@@ -90,6 +91,9 @@ def image_endpoint(
     capabilities: tuple[Capability, ...] = ("text-to-image",),
     note: str = "",
     example: dict[str, Any] | None = None,
+    fal: FalModel | None = None,
+    comfyui: ComfyWorkflow | None = None,
+    always_nsfw: bool = False,
 ) -> Endpoint:
     """An endpoint that makes one picture on one deployment."""
     return Endpoint(
@@ -104,4 +108,7 @@ def image_endpoint(
         lora="lora" in capabilities,
         note=note,
         example=example or {},
+        fal=fal,
+        comfyui=comfyui,
+        always_nsfw=always_nsfw,
     )
