@@ -96,3 +96,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.as_posix().endswith(SLOW_MODULES):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("ray") is not None:
+            item.add_marker(pytest.mark.flaky(reruns=1))  # clocks of a dozen processes on shared cores; the summary counts second tries
