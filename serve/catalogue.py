@@ -56,9 +56,15 @@ def openapi_extra(endpoint: Endpoint) -> dict[str, Any]:
 PROBLEMS = {
     "400": "The request is wrong; the sentence tells the way out.",
     "401": "No API key, or an unknown one.",
+    "403": "Not allowed: a licence, a consent or a safety rule forbids it.",
+    "404": "Nothing of that name, such as a LoRA, is known.",
+    "409": "The idempotency key was used before.",
     "413": "Over a limit on bytes, pixels, frames or seconds.",
     "429": "No capacity; `Retry-After` says when to try again.",
-    "503": "The process died under the call; send it again.",
+    "500": "Our fault, and logged under the job's id.",
+    "501": "Not set up here; the sentence says what is missing.",
+    "502": "The result did not pass the quality gate that was asked for.",
+    "503": "The process died under the call, or its card ran out of memory; send it again.",
     "504": "The deadline passed.",
 }
 

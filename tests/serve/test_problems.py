@@ -5,6 +5,7 @@ import pytest
 
 from models import errors
 from models.errors import DeadlineExceeded, NoFaceFound, NotLicensed, Overloaded, ReplicaLost, Retired, RylaError
+from serve.catalogue import PROBLEMS
 from serve.problems import STATUS, problem, status_of
 
 FAMILY = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, RylaError)]
@@ -43,3 +44,8 @@ def test_an_unforeseen_error_says_nothing_of_the_inside():
 
 def test_a_retired_endpoint_names_its_replacement():
     assert json.loads(bytes(problem(Retired("gone", "/wan2.6")).body))["replacement"] == "/wan2.6"
+
+
+def test_openapi_tells_of_every_status_a_caller_can_see():
+    unseen = {410, 499}  # of retired paths, which declare their own, and of callers who have left
+    assert {str(status) for status in {500, *STATUS.values()} - unseen} == set(PROBLEMS)
