@@ -116,12 +116,24 @@ def start_models(settings: Settings) -> None:
     ray_serve.run(application(settings, chosen_deployments(settings)), name=APP, route_prefix="/")
 
 
+def _checked() -> Settings:
+    """The settings, with the environment set for Ray; leaves with a sentence where they make no sense."""
+    try:
+        settings = Settings()
+        environment(settings)
+        from serve.app import chosen_deployments
+
+        chosen_deployments(settings)
+    except ValueError as error:  # pydantic's is one
+        sys.exit(str(error))
+    return settings
+
+
 def main() -> None:
     """Serve until interrupted."""
-    settings = Settings()
+    settings = _checked()
     if not port_is_free(settings.host, settings.port):
         sys.exit(f"port {settings.port} on {settings.host} is taken; stop what listens there, or set RYLA_PORT")
-    environment(settings)
     print("starting: the first run builds the tiny checkpoints, which takes a little longer", flush=True)
     start_cluster(settings)
     try:
