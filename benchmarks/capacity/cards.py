@@ -28,6 +28,7 @@ class Line:
 
     declared: Deployment
     free: list[tuple[float, int]] = field(default_factory=list)
+    capacity: float = 0.0  # card-seconds of an L40S a second
     work: float = 0.0
     load: float = 0.0
     loras: "OrderedDict[int, None]" = field(default_factory=OrderedDict)
@@ -94,12 +95,9 @@ class Fleet:
             if not any(self._place(name, now) or self._evict_for(name, now) for name in crowded):
                 return
 
-    def _capacity(self, line: Line) -> float:
-        return sum(line.declared.gpu.share[self.cards[number].kind] * SPEED[self.cards[number].kind] for _, number in line.free)
-
     def _pressure(self, name: str) -> float:
         line = self.lines[name]
-        return line.load / (self._capacity(line) or 1e-3 * max(line.load, 1e-9))
+        return line.load / line.capacity if line.free else 1e3 * (line.load > 0)
 
     def _place(self, name: str, now: float) -> bool:
         """Put a replica on the first card of the preferred kind that has room."""
@@ -111,6 +109,7 @@ class Fleet:
                     card.free -= share
                     card.held[name] = card.held.get(name, 0) + 1
                     heapq.heappush(self.lines[name].free, (now + cold_s, number))
+                    self.lines[name].capacity += share * SPEED[kind]
                     return True
         return False
 
@@ -130,7 +129,7 @@ class Fleet:
 
     def _can_give(self, name: str, number: int) -> bool:
         line, card = self.lines[name], self.cards[number]
-        left = self._capacity(line) - line.declared.gpu.share[card.kind] * SPEED[card.kind]
+        left = line.capacity - line.declared.gpu.share[card.kind] * SPEED[card.kind]
         return line.load <= SLACK * left if left > 1e-9 else line.load < 1e-4
 
     def _remove(self, name: str, number: int) -> None:
@@ -139,6 +138,7 @@ class Fleet:
         line.free.remove(entry)
         heapq.heapify(line.free)
         card.free += line.declared.gpu.share[card.kind]
+        line.capacity -= line.declared.gpu.share[card.kind] * SPEED[card.kind]
         card.held[name] -= 1
         if not card.held[name]:
             del card.held[name]

@@ -5,7 +5,12 @@ end-to-end time was published, the cold start of a sister endpoint on the same a
 traffic was ever published. `--trace` replaces it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from deployments import endpoints
+from modal_burst.pools import pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +24,7 @@ class Published:
     card: str = "L40S"
 
 
-PUBLISHED = (
+PUBLISHED: Final = (
     Published("/flux", 0.04, (2.9,), 55.8),
     Published("/flux-dev", 0.16, (20.2,), 52.5),
     Published("/flux-dev-lora", 0.14, (22.0,), 52.5),
@@ -44,3 +49,18 @@ PUBLISHED = (
     Published("/wan22-i2v", 0.005, (240.0,), 150.0, "A100-80GB"),
     Published("/wan22-i2v-faceswap", 0.005, (240.0, 185.0), 210.0, "A100-80GB"),
 )
+
+
+def known(paths: Sequence[str], shares: Sequence[float], measured: Mapping[str, tuple[float, ...]]) -> list[Published]:
+    """Records of these endpoints, with measured seconds where there are some. Raises SystemExit that names an endpoint without either."""
+    published = {found.path: found for found in PUBLISHED}
+    found = list[Published]()
+    for path, share in zip(paths, shares, strict=True):
+        record = published.get(path)
+        if path in measured:
+            cold_s = record.cold_s if record else pool(endpoints()[path].deployments).cold_start_s
+            record = Published(path, share, measured[path], cold_s)
+        if record is None:
+            raise SystemExit(f"nothing was published of {path}: give its seconds in the trace's column work_s")
+        found.append(replace(record, share=share))
+    return found

@@ -9,11 +9,11 @@ import simpy
 from numpy.typing import NDArray
 
 from benchmarks.capacity.cards import SPEED, Fleet
-from benchmarks.capacity.containers import Containers
 from benchmarks.capacity.contract import Published
+from benchmarks.capacity.pools import Pools, Terms
 from benchmarks.capacity.trace import DAY_S, Trace
 from deployments.spec.deployment import Deployment
-from serve.overflow import LOW, Decision, Mode, Offer, Reason, Route, Situation, Tide, decide
+from serve.overflow import LOW, Decision, Mode, Route, Situation, Tide, decide
 from serve.settings import LIST_RATES
 
 TICK_S, REBALANCE_S = 1.0, 300.0
@@ -31,14 +31,18 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What stays the same through a day. window_s, most: of a pool's containers. speed: how much faster than the published times."""
+    """What stays the same through a day.
+
+    endpoints: each with its deployments and whether it makes clips. window_s, most: of a pool's containers.
+    speed: how much faster the work is done than the published times. published_cold: starts take as long as they did on the present system.
+    """
 
     declared: Mapping[str, Deployment]
-    endpoints: Sequence[tuple[Published, tuple[str, ...], bool]]  # with its deployments, and whether it makes clips
+    endpoints: Sequence[tuple[Published, tuple[str, ...], bool]]
     place: Place
     cards: Mapping[str, int] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=lambda: LIST_RATES)
-    cap_usd_per_day: float = 1e12
+    cap_usd_per_day: float = float("inf")
     window_s: float = 10.0
     most: int = 50
     dwell_s: float = 30.0
@@ -50,10 +54,17 @@ class World:
         published = self.endpoints[number][0]
         return tuple(seconds * SPEED[published.card] / self.speed for seconds in published.seconds)
 
+    def cold_s(self) -> dict[tuple[str, ...], float]:
+        """Published starts by pool, where they are asked for."""
+        cold = dict[tuple[str, ...], float]()
+        for published, names, _ in self.endpoints if self.published_cold else ():
+            cold[names] = max(cold.get(names, 0.0), published.cold_s)
+        return cold
+
 
 @dataclass(slots=True)
 class Outcome:
-    """What a day came to. took: seconds of each call, infinite when it was refused; waited: before its slowest stage began."""
+    """What a day came to. took: seconds of each call, infinite when it was refused; waited: until its first stage began."""
 
     place: Place
     cards: Mapping[str, int]
@@ -88,9 +99,8 @@ class Day:
         self._noise = np.exp(np.random.default_rng(seed).normal(0, SPREAD, count)).tolist()
         self._work = [world.work(number) for number in range(len(world.endpoints))]
         self._fleet = Fleet(world.cards, world.declared, self._demand()) if world.place is not Place.MODAL else None
-        self._pools: dict[tuple[str, ...], Containers] = {}
+        self._pools = Pools(Terms(world.rates, world.window_s, world.most, world.cap_usd_per_day), world.cold_s())
         self._tides: dict[str, Tide] = {}
-        self._set_aside = self._spent_before = 0.0
         self._took, self._waited = np.full(count, np.inf, np.float32), np.full(count, np.inf, np.float32)
         self._in_time, self._burst = np.zeros(count, bool), np.zeros(count, bool)
         self._reasons: dict[str, int] = {}
@@ -115,7 +125,7 @@ class Day:
             clip=clips,
             work=np.array([sum(works) for works in self._work])[self._trace.endpoint],
             burst=self._burst,
-            burst_usd=sum(pool.close() for pool in self._pools.values()),
+            burst_usd=self._pools.bill(),
             used=busy / (cards * DAY_S * self._trace.days) if cards else 0.0,
             days=self._trace.days,
             reasons=self._reasons,
@@ -140,32 +150,33 @@ class Day:
     def _midnights(self, env: simpy.Environment):
         while True:
             yield env.timeout(DAY_S)
-            self._spent_before = self._spent()
+            self._pools.midnight()
 
     def _call(self, number: int, now: float, kind: int, lora: int) -> None:
         _, names, _ = self._world.endpoints[kind]
         works, noise = self._work[kind], self._noise[number]
         if self._fleet is None:
-            decision = decide(Situation(Mode.FORCE, 0.0, 0.0, DEADLINE_S, 0.0), lambda: self._offers(names, works, now, 0.0))
+            decision = decide(Situation(Mode.FORCE, 0.0, 0.0, DEADLINE_S, 0.0), lambda: self._pools.offers(names, works, now, None))
         else:
             decision = self._decide(names, works, now)
         self._reasons[decision.reason] = self._reasons.get(decision.reason, 0) + 1
         if decision.route is Route.NONE:
             return
-        ends, waited, in_time = now, 0.0, True
-        there = self._there(decision, names, works, noise, now)
-        for index, (name, work) in enumerate(zip(names, works, strict=True)):
-            if index < len(there):
-                begins, done = there[index]
-            else:
-                assert self._fleet is not None
-                line = self._fleet.lines[name]
-                begins, done = self._fleet.serve(name, now, work * noise + (line.lora_load(lora) if index == 0 else 0.0))
-            waited = max(waited, begins - now)
-            in_time = in_time and begins - now <= self._world.declared[name].replicas.target_wait_s
-            ends = max(ends, done)
-        self._took[number], self._waited[number] = ends - now, waited
-        self._in_time[number], self._burst[number] = in_time, bool(there)
+        there = 0 if decision.offer is None else 1 if decision.route is Route.PART else len(names)
+        ready, ends, in_time = now, now, True
+        if there:
+            ready, ends = self._pools.run(names[:there], max(works[:there]) * noise, now)
+            in_time = ready - now <= self._world.declared[names[0]].replicas.target_wait_s
+            self._waited[number] = ready - now
+        for index in range(there, len(names)):
+            assert self._fleet is not None
+            line = self._fleet.lines[names[index]]
+            began, done = self._fleet.serve(names[index], ready, works[index] * noise + (line.lora_load(lora) if index == 0 else 0.0))
+            in_time = in_time and began - ready <= line.declared.replicas.target_wait_s
+            if index == 0:
+                self._waited[number] = began - now
+            ready, ends = began, max(ends, done)  # a second stage works on what the first has begun to make
+        self._took[number], self._in_time[number], self._burst[number] = ends - now, in_time, there > 0
 
     def _decide(self, names: tuple[str, ...], works: tuple[float, ...], now: float) -> Decision:
         assert self._fleet is not None
@@ -185,46 +196,7 @@ class Day:
             left_s=DEADLINE_S,
             late_s=high_s / 2 if tide.high else high_s,
         )
-        return decide(situation, lambda: self._offers(names, works, now, waits[-1] + works[-1]))
-
-    def _offers(self, names: tuple[str, ...], works: tuple[float, ...], now: float, second_s: float) -> list[Offer]:
-        offers = list[Offer]()
-        for route in (Route.WHOLE, Route.PART) if len(names) == 2 and self._fleet is not None else (Route.WHOLE,):
-            held = names[:1] if route is Route.PART else names
-            if any(self._world.declared[name].burst is None for name in held):
-                continue
-            pool, service_s = self._pool(held), self._service_there(held, works)
-            usd = (pool.cold_s + service_s + pool.window_s) * pool.rate
-            over = self._spent() - self._spent_before + usd > self._world.cap_usd_per_day
-            done_s = pool.opens_in(now) + service_s
-            offers.append(Offer(route, max(done_s, second_s) if route is Route.PART else done_s, usd, Reason.DAY_BUDGET if over else None))
-        return offers
-
-    def _there(self, decision: Decision, names: tuple[str, ...], works: tuple[float, ...], noise: float, now: float):
-        """When the stages begin and end that run on the mirror."""
-        if decision.offer is None:
-            return []
-        held = names[:1] if decision.route is Route.PART else names
-        run = self._pool(held).run(now, self._service_there(held, works) * noise)
-        return [run] * len(held)
-
-    def _service_there(self, held: tuple[str, ...], works: tuple[float, ...]) -> float:
-        return max(works[: len(held)]) / SPEED[self._gpu(held)]
-
-    def _gpu(self, held: tuple[str, ...]) -> str:
-        cards = [burst.gpu for name in held if (burst := self._world.declared[name].burst) is not None]
-        return max(cards, key=SPEED.__getitem__)
-
-    def _pool(self, held: tuple[str, ...]) -> Containers:
-        if held not in self._pools:
-            cold_s = sum(burst.cold_start_s for name in held if (burst := self._world.declared[name].burst) is not None)
-            if self._world.published_cold:
-                cold_s = max(published.cold_s for published, names, _ in self._world.endpoints if names == held)
-            self._pools[held] = Containers(self._world.rates[self._gpu(held)], cold_s, self._world.window_s, self._world.most)
-        return self._pools[held]
-
-    def _spent(self) -> float:
-        return sum(pool.usd for pool in self._pools.values()) if self._world.cap_usd_per_day < 1e12 else 0.0
+        return decide(situation, lambda: self._pools.offers(names, works, now, waits[-1] + works[-1]))
 
     def _demand(self) -> dict[str, float]:
         """Mean L40S-seconds a second that each model is asked for."""

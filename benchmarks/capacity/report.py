@@ -55,8 +55,8 @@ def plot(folder: Path, trace: Trace, modal: Sequence[Outcome], owned: Sequence[O
     figure, (money, time) = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
     paid = [outcome.owned_usd(prices.per_hour) for outcome in both]
     money.stackplot(cards, paid, [o.burst_usd / o.days for o in both], labels=["owned cards", "bursts"], colors=["#4c78a8", "#f58518"])
-    names = ("all Modal, today", "all Modal, the mirror", "the same, kept for 300 s")
-    for outcome, name, style in zip(modal, names, ("-", "--", ":"), strict=True):
+    names = ("all Modal, today", "all Modal, the mirror, kept 60 s", "the same, kept 300 s")
+    for outcome, name, style in zip((modal[0], modal[2], modal[-1]), names, ("-", "--", ":"), strict=True):
         money.axhline(prices.per_day(outcome), color="black", linestyle=style, linewidth=1, label=name)
         time.axhline(outcome.objective, color="black", linestyle=style, linewidth=1, label=name)
     money.set(xlabel="cards owned", ylabel="USD a day", title="Money", ylim=(0, None))

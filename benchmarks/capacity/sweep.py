@@ -2,7 +2,7 @@
 
 import math
 import multiprocessing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.capacity.cards import whole_cards
@@ -12,6 +12,7 @@ from benchmarks.capacity.trace import Trace
 KINDS = ("L40S", "A100-80GB")
 FACTORS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 TODAY_WINDOW_S = 300.0  # how long the present system keeps its containers
+WINDOWS_S = (10.0, 60.0, 120.0, 180.0, 240.0, 300.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,20 @@ def fleets(world: World, trace: Trace, factors: Iterable[float] = FACTORS) -> li
 
 
 def all_modal(world: World, trace: Trace) -> list[Outcome]:
-    """Everything on Modal: as it is today, and on the mirror with the burst's window and with today's."""
-    mirror = {"place": Place.MODAL, "most": 10**6}
-    return days(
-        world, trace, [mirror | {"window_s": TODAY_WINDOW_S, "published_cold": True}, mirror, mirror | {"window_s": TODAY_WINDOW_S}]
-    )
+    """Everything on Modal: with the starts and the window of the present system, then on the mirror with several windows."""
+    alone = {"place": Place.MODAL, "most": 10**6}
+    windows = [alone | {"window_s": window_s} for window_s in WINDOWS_S]
+    return days(world, trace, [alone | {"window_s": TODAY_WINDOW_S, "published_cold": True}, *windows])
 
 
-def recommend(world: World, trace: Trace, start: Mapping[str, int], prices: Prices, objective: float, steps: int = 6) -> Outcome:
-    """The cheapest owned + burst fleet that meets the objective: from `start` downhill, one kind of card or both at a time."""
+def rival(modal: Sequence[Outcome], prices: Prices, objective: float) -> Outcome:
+    """The cheapest way to run everything on Modal that meets the objective; the best there is when none does."""
+    good = [outcome for outcome in modal if outcome.objective >= objective]
+    return min(good, key=prices.per_day) if good else max(modal, key=lambda outcome: outcome.objective)
+
+
+def recommend(world: World, trace: Trace, start: Mapping[str, int], prices: Prices, objective: float, steps: int = 6) -> list[Outcome]:
+    """Fleets with bursts, tried from `start` downhill, one kind of card or both at a time; the cheapest that is good enough first."""
     seen: dict[tuple[int, ...], Outcome] = {}
 
     def cost(outcome: Outcome) -> tuple[float, float]:
@@ -75,4 +81,4 @@ def recommend(world: World, trace: Trace, start: Mapping[str, int], prices: Pric
         ]
         after = best_of(around)
         here, step = after, step if after != here else step / 2
-    return seen[here]
+    return sorted(seen.values(), key=cost)

@@ -2,8 +2,8 @@
 
 import csv
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,16 @@ LORAS, ZIPF = 500, 1.1
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Calls in order. at: seconds since midnight; endpoint: index into the paths; lora: which one, -1 for none."""
+    """Calls in order. at: seconds since midnight; endpoint: index into the paths; lora: which one, -1 for none.
+
+    measured: seconds of an L40S's work of each stage, by path, where the trace tells them.
+    """
 
     paths: tuple[str, ...]
     at: NDArray[np.float64]
     endpoint: NDArray[np.int16]
     lora: NDArray[np.int32]
+    measured: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
     @property
     def days(self) -> float:
@@ -51,16 +55,32 @@ def generate(calls: int, paths: Sequence[str], shares: Sequence[float], takes_lo
     return Trace(tuple(paths), at, endpoint.astype(np.int16), lora.astype(np.int32))
 
 
-def read(file: Path, paths: Sequence[str]) -> Trace:
-    """A CSV with the columns seconds (since midnight of the first day), endpoint (a path), and lora (a name, may be missing)."""
-    index, loras, rows = {path: number for number, path in enumerate(paths)}, dict[str, int](), list[tuple[float, int, int]]()
+def read(file: Path, stages: Mapping[str, int]) -> Trace:
+    """A CSV with the columns seconds (since midnight of the first day), endpoint (a path), and two that may be missing.
+
+    lora: a name. work_s: seconds of an L40S's work, of both stages of a chain as "35+125"; an endpoint's mean replaces what is published.
+    stages: how many each known path has. Raises SystemExit that names the line of an unknown path, or of numbers that are none.
+    """
+    paths, loras = dict[str, int](), dict[str, int]()
+    rows, works = list[tuple[float, int, int]](), dict[str, list[list[float]]]()
     with file.open(newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines), start=2):
-            path = "/" + row["endpoint"].lstrip("/")
-            if path not in index:
-                raise SystemExit(f"{file}, line {number}: {path!r} is none of {', '.join(paths)}")
+            path = "/" + (row.get("endpoint") or "").lstrip("/")
+            if path not in stages:
+                raise SystemExit(f"{file}, line {number}: endpoint {path!r} is none of {', '.join(stages)}")
+            try:
+                at, work = float(row["seconds"]), [float(part) for part in (row.get("work_s") or "").split("+") if part]
+            except (KeyError, ValueError) as error:
+                raise SystemExit(f"{file}, line {number}: seconds and work_s must be numbers ({error})") from error
+            if work and (len(work) != stages[path] or min(work) <= 0):
+                raise SystemExit(f"{file}, line {number}: work_s of {path} must be {stages[path]} positive numbers joined by +, got {work}")
             lora = row.get("lora") or ""
-            rows.append((float(row["seconds"]), index[path], loras.setdefault(lora, len(loras)) if lora else -1))
+            rows.append((at, paths.setdefault(path, len(paths)), loras.setdefault(lora, len(loras)) if lora else -1))
+            if work:
+                works.setdefault(path, []).append(work)
+    if not rows:
+        raise SystemExit(f"{file} holds no calls")
     rows.sort()
-    at, endpoint, lora = zip(*rows, strict=True) if rows else ((), (), ())
-    return Trace(tuple(paths), np.array(at, float), np.array(endpoint, np.int16), np.array(lora, np.int32))
+    at, endpoint, lora = zip(*rows, strict=True)
+    measured = {path: tuple(float(mean) for mean in np.mean(found, axis=0)) for path, found in works.items()}
+    return Trace(tuple(paths), np.array(at, float), np.array(endpoint, np.int16), np.array(lora, np.int32), measured)
