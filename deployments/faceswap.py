@@ -4,12 +4,11 @@ from pydantic import AliasChoices, Field
 
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Endpoint, Plan, Stage
-from deployments.spec.fields import Clip, Fps, ImageFormat, Picture, RequireFace, RestoreFace, VideoFormat
-from deployments.spec.inputs import clip, picture, still
-from deployments.spec.request import Request
+from deployments.spec.faces import FaceFields
+from deployments.spec.fields import Clip, Fps, ImageFormat, Picture, VideoFormat
+from deployments.spec.inputs import clip, still
 from models.faceswap.swapper import FaceSwapper
 from models.media import Encoding
-from models.task import SwapFaces
 
 FACE_SWAP = Deployment(
     name="face-swap",
@@ -24,17 +23,14 @@ FACE_SWAP = Deployment(
 )
 
 
-class SwapRequest(Request):
+class SwapRequest(FaceFields):
     """What the three face-swap endpoints share. `codeformer_weight` is accepted because callers send it; it never had an effect."""
 
     reference_image: Picture = Field(
         validation_alias=AliasChoices("reference_image", "face_image"),
         description="The picture with the face to use, as data URL or base64.",
     )
-    restore_face: RestoreFace = None
-    face_restore_visibility: float = Field(default=1.0, ge=0, le=1, description="How much of the restored face is blended in.")
     codeformer_weight: float = Field(default=0.5, ge=0, le=1, description="Accepted and without effect, as it always was.", deprecated=True)
-    require_face: RequireFace = False
 
 
 class ImageSwapRequest(SwapRequest):
@@ -56,34 +52,18 @@ class VideoSwapRequest(SwapRequest):
     output_format: VideoFormat = Field(default="mp4", description="Container of the reply; MP4 keeps the source's audio.")
 
 
-def swap_task(face: str, field: str, *, restore: bool | None, require_face: bool, seed: int) -> SwapFaces:
-    """The second half of a chain: put the face in `face` (the request's field `field`) on the frames of the first half."""
-    return SwapFaces(source=picture(face, field), restore=restore, require_face=require_face, seed=seed)
-
-
-def _task(request: SwapRequest, seed: int, *, target: bytes, fps: float | None = None) -> SwapFaces:
-    return SwapFaces(
-        source=picture(request.reference_image, "reference_image"),
-        target=target,
-        fps=fps,
-        restore=request.restore_face,
-        restore_visibility=request.face_restore_visibility,
-        require_face=request.require_face,
-        seed=seed,
-    )
-
-
 def _image_plan(request: ImageSwapRequest, seed: int) -> Plan:
-    task = _task(request, seed, target=still(request.source_image, "source_image"))
+    task = request.swap_task(request.reference_image, "reference_image", seed, target=still(request.source_image, "source_image"))
     return Plan(stages=(Stage(FACE_SWAP.name, task),), encoding=Encoding(format=request.output_format), units=(1.0,))
 
 
 def _video_plan(request: VideoSwapRequest, seed: int) -> Plan:
     data, info = clip(request.source_video, "source_video")
     audio = data if info.has_audio and request.output_format == "mp4" else None
+    task = request.swap_task(request.reference_image, "reference_image", seed, target=data, fps=request.fps)
     frames = info.frames or (info.seconds or 1.0) * (info.fps or 24.0)
     return Plan(
-        stages=(Stage(FACE_SWAP.name, _task(request, seed, target=data, fps=request.fps)),),
+        stages=(Stage(FACE_SWAP.name, task),),
         encoding=Encoding(format=request.output_format, fps=request.fps, audio=audio),
         units=(float(frames),),
         facts={} if request.fps is None else {"fps": request.fps},

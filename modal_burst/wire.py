@@ -19,13 +19,14 @@ from deployments.spec.endpoint import Plan, Stage
 from models.errors import NotConfigured, RylaError
 from models.media import Encoding, Limits, read_image, write_image
 from models.runner import Card, Finished, Progress
-from models.task import LoraUse, Task
+from models.task import FaceChoice, FaceMask, LoraUse, SourceFace, Task
 
 Wire: TypeAlias = "bool | int | float | str | bytes | list[Wire] | dict[str, Wire] | None"
 T = TypeVar("T")
 
 TASKS: Final = tuple(c for c in vars(models.task).values() if isinstance(c, type) and issubclass(c, Task) and c is not Task)
-KINDS: Final[Mapping[str, type]] = {c.__name__: c for c in (*TASKS, LoraUse, Stage, Plan, Encoding, Progress, Card, Finished)}
+PARTS: Final = (LoraUse, FaceChoice, SourceFace, FaceMask)
+KINDS: Final[Mapping[str, type]] = {c.__name__: c for c in (*TASKS, *PARTS, Stage, Plan, Encoding, Progress, Card, Finished)}
 DTYPES: Final = ("|b1", "|u1", "<i4", "<i8", "<f4", "<f8")
 MAX_ARRAY_BYTES: Final = 256 * 1024**2
 PICTURE_LIMITS: Final = Limits(max_bytes=MAX_ARRAY_BYTES, max_pixels=MAX_ARRAY_BYTES // 3, max_frames=1, max_seconds=1.0)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Image: TypeAlias = NDArray[np.uint8]  # (H, W, 3), RGB
 Fit: TypeAlias = Literal["contain", "cover", "smart"]
+FaceRule: TypeAlias = Literal["largest", "left", "right", "index", "reference", "all"]
 IdentityMethod: TypeAlias = Literal["instantid", "pulid", "ip_adapter"]
 
 
@@ -139,24 +140,75 @@ class ReferenceToVideo(TextToVideo):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SwapFaces(Task):
-    """Put the face of `source` on the largest face of each target frame.
+class FaceChoice:
+    """Which people of a target get a face; whoever is chosen keeps it over cuts, told by their own face.
 
-    source: picture with the face to use.
+    by: "largest", "left" or "right" of the first frame that shows a face; "index" counts its faces from the left, beginning with 0;
+        "reference" is the person in `reference`; "all" is everybody whom no other choice names.
+    """
+
+    by: FaceRule = "largest"
+    index: int = 0
+    reference: Image | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFace:
+    """A face to put on somebody. persona: name of the registered platform persona that the caller says it is."""
+
+    image: Image
+    face: FaceChoice = FaceChoice()
+    persona: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceMask:
+    """Which part of a painted face is laid over the target; each restriction leaves more of the target.
+
+    oval: inside the oval of the face only, for an engine that paints a square.
+    occlusion: not over what hides the face: hands, hair, the rims of glasses.
+    blur: width of a soft edge inward from the sides of the face, as a share of half the face, 0..1.
+    padding: how far the top, right, bottom and left are drawn in, as shares of the face, 0..0.9.
+    """
+
+    oval: bool = False
+    occlusion: bool = False
+    blur: float = 0.0
+    padding: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwapFaces(Task):
+    """Put the face of `source` on the chosen people of each target frame.
+
+    source: picture with the face to use; its largest face counts. face: who gets it. others: more sources, each for somebody else.
+    persona: name of the registered platform persona that the caller says `source` is.
     target: the encoded picture or clip to change; None when the frames come from the run before it in a chain.
     fps: resample the target to this rate; None keeps its own frame times. Animated WebP keeps every frame and plays at `fps`.
+    mask: which part of the painted face is used.
+    boost: for an engine that paints at a fixed size, 2 or 4 times finer, at 4 or 16 times the work; 1 as it is.
     restore: run the face restorer on the swapped face. None: when one is installed, and the facts say which; True: needed, WeightsMissing
         without one; False: never. restore_visibility: 0..1, how much of the restored face is blended in.
     require_face: a target without any face is an error instead of passing through unchanged.
     """
 
     source: Image
+    face: FaceChoice = FaceChoice()
+    others: tuple[SourceFace, ...] = ()
+    persona: str | None = None
     target: bytes | None = None
     fps: float | None = None
+    mask: FaceMask = FaceMask()
+    boost: int = 1
     restore: bool | None = None
     restore_visibility: float = 1.0
     require_face: bool = False
     seed: int = 0
+
+    @property
+    def sources(self) -> tuple[SourceFace, ...]:
+        """All faces to put on, each with the choice of who gets it."""
+        return (SourceFace(image=self.source, face=self.face, persona=self.persona), *self.others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,16 @@ from models.errors import WeightsMissing
 _FOLDER = Path(__file__).parent / "weights"
 _SHA256 = {
     "detector.onnx": "2479647adf2179c45b070220f1ee4303e0511e3bdd423384a6bf661d3241e4af",
+    "recogniser.onnx": "ab1305f783976b020b902b87476b0f52392249facbcdeefd64bec56038875468",
     "mesh.onnx": "564b96ff240e908a108c6c733d149e6b9270ae2d2cc7131acbae42ab27158d7f",
     "topology.json": "be5a4eb10381fab44c640ce9e34b4fb07670d5d8eae4d8c4d228bbc3228dffae",
 }
 
 
-def session(name: Literal["detector", "mesh"]) -> Any:
+def session(name: Literal["detector", "mesh", "recogniser"]) -> Any:
     """A new onnxruntime session of a bundled network, on one CPU thread. Raises WeightsMissing when the file is absent or changed.
 
-    The networks take 2-3 ms an image; more threads for one image make it slower, so callers run several images side by side instead.
+    The networks take 2-7 ms an image; more threads for one image make it slower, so callers run several images side by side instead.
     """
     import onnxruntime
 

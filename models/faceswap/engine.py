@@ -46,14 +46,20 @@ class Engine(Protocol):
     name: what replies call the engine.
     detect_every: frames from one full detection to the next while a face is followed; 1 detects in each frame, a chunk at a time.
     batch: how many frames `detect` and `paint` like to get at once.
+    same_person: Euclidean distance of two embeddings below which they show one person.
     """
 
     name: str
     detect_every: int
     batch: int
+    same_person: float
 
     def read_source(self, image: Image) -> Source:
         """Prepare the largest face of `image`. Raises NoFaceFound."""
+        ...
+
+    def recognise(self, image: Image) -> NDArray[np.float32]:
+        """Embedding (D,) of the largest face of a picture. Raises NoFaceFound."""
         ...
 
     def detect(self, frames: NDArray[np.uint8]) -> list[list[Face]]:
@@ -64,6 +70,13 @@ class Engine(Protocol):
         """The face `last` of the previous frame, found again in this one without a full detection; None when lost."""
         ...
 
-    def paint(self, frames: NDArray[np.uint8], faces: list[Face], source: Source) -> list[Patch]:
-        """Paint `source` over one face a frame: `frames` (N, H, W, 3) and `faces` have equal length."""
+    def embed(self, frames: NDArray[np.uint8], faces: list[Face]) -> NDArray[np.float32]:
+        """Embeddings (N, D) of one face a frame, to tell people apart by: `frames` (N, H, W, 3) and `faces` have equal length."""
+        ...
+
+    def paint(self, frames: NDArray[np.uint8], faces: list[Face], source: Source, boost: int = 1) -> list[Patch]:
+        """Paint `source` over one face a frame: `frames` (N, H, W, 3) and `faces` have equal length.
+
+        boost: for an engine that paints at a fixed size, how many times finer each side is worked out.
+        """
         ...

@@ -27,6 +27,7 @@ from models.faceswap.engine import Face, Patch, Source
 from models.runner import Fact
 from models.task import Image
 
+_SAME_PERSON = 1.14  # distance of unit vectors at a cosine of 0.35
 _SOURCES = 64  # identities kept in memory, 4 KB each
 _BATCH = 16  # faces at once on a GPU: its speed is reached, and little waits for a batch to fill
 
@@ -53,6 +54,7 @@ class InsightFaceEngine:
     """
 
     name = "insightface"
+    same_person = _SAME_PERSON
 
     def __init__(self, folder: Path, device: str = "cpu", compiled: bool = False) -> None:
         """Raises WeightsMissing if a network is absent or not the pinned one."""
@@ -86,6 +88,10 @@ class InsightFaceEngine:
                 self._identities.popitem(last=False)
         return identity
 
+    def recognise(self, image: Image) -> NDArray[np.float32]:
+        """Unit embedding (512,) of the largest face of a picture. Raises NoFaceFound."""
+        return self.read_source(image).embedding
+
     def embed(self, frames: NDArray[np.uint8], faces: list[Face]) -> NDArray[np.float32]:
         """Unit embeddings (N, 512) of one face a frame, to tell people apart by."""
         embeddings = self._arcface.embed(frames, _landmarks(faces))
@@ -100,12 +106,12 @@ class InsightFaceEngine:
         """The face `last` of the previous frame in this one, by the flow of its landmarks; None when lost."""
         return flow.follow(frame, last)
 
-    def paint(self, frames: NDArray[np.uint8], faces: list[Face], source: Source) -> list[Patch]:
-        """Paint `source` over one face a frame of (N, H, W, 3)."""
+    def paint(self, frames: NDArray[np.uint8], faces: list[Face], source: Source, boost: int = 1) -> list[Patch]:
+        """Paint `source` over one face a frame of (N, H, W, 3); with `boost` 2 or 4 at 256 or 512 pixels instead of 128."""
         assert isinstance(source, Identity), "a source is read by the engine that paints it"
         if not faces:
             return []
-        return self._painter.patches(frames, _landmarks(faces), source.latent)
+        return self._painter.patches(frames, _landmarks(faces), source.latent, boost)
 
 
 def _landmarks(faces: list[Face]) -> NDArray[np.float32]:

@@ -9,52 +9,57 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.faceswap.engine import Face
-from models.faceswap.tracker import Tracked
+from models.faceswap.tracker import Seen, Tracked
 
 LAG = 3  # frames to either side
 ORDER = 2
 
 
 def smooth(tracked: Iterable[Tracked]) -> Iterator[Tracked]:
-    """The same frames with steadied faces, at most three frames later. Frames without a face, and new faces, end a track."""
-    before: deque[Face] = deque(maxlen=LAG)  # raw faces of frames that went out already
-    waiting: deque[Tracked] = deque()  # one track, oldest first
+    """The same frames with steadied faces, three frames later. Nothing is smoothed from one track into another, or over a gap."""
+    before: deque[Tracked] = deque(maxlen=LAG)  # frames that went out already, as they were
+    waiting: deque[Tracked] = deque()  # oldest first
     for item in tracked:
-        if item.begins or item.face is None:
-            yield from _flush(before, waiting)
-        if item.face is None:
-            yield item
-            continue
         waiting.append(item)
         if len(waiting) > LAG:
             yield _settle(before, waiting)
-    yield from _flush(before, waiting)
-
-
-def _flush(before: deque[Face], waiting: deque[Tracked]) -> Iterator[Tracked]:
     while waiting:
         yield _settle(before, waiting)
-    before.clear()
 
 
-def _settle(before: deque[Face], waiting: deque[Tracked]) -> Tracked:
-    """Take the oldest waiting frame out, its face steadied by those before and after."""
-    after = [item.face for item in list(waiting)[: LAG + 1] if item.face is not None]
-    faces = [*before, *after]
-    weights = fit_weights(len(before), len(after) - 1)
+def _settle(before: deque[Tracked], waiting: deque[Tracked]) -> Tracked:
+    """Take the oldest waiting frame out, its faces steadied by those before and after."""
     item = waiting.popleft()
-    before.append(after[0])
-    steadied = replace(
-        after[0],
-        box=np.tensordot(weights, np.stack([face.box for face in faces]), 1),
-        landmarks=np.tensordot(weights, np.stack([face.landmarks for face in faces]), 1),
-    )
-    return replace(item, face=steadied)
+    faces = tuple(_steadied(seen, before, waiting) for seen in item.faces)
+    before.append(item)
+    return replace(item, faces=faces)
+
+
+def _steadied(seen: Seen, before: deque[Tracked], after: deque[Tracked]) -> Seen:
+    earlier = _run(seen.track, reversed(before))[::-1]
+    later = _run(seen.track, islice(after, LAG))
+    faces = [*earlier, seen.face, *later]
+    weights = fit_weights(len(earlier), len(later))
+    box = np.tensordot(weights, np.stack([face.box for face in faces]), 1)
+    landmarks = np.tensordot(weights, np.stack([face.landmarks for face in faces]), 1)
+    return replace(seen, face=replace(seen.face, box=box, landmarks=landmarks))
+
+
+def _run(track: int, items: Iterable[Tracked]) -> list[Face]:
+    """The faces of `track` in consecutive frames, as long as it is there."""
+    found: list[Face] = []
+    for item in items:
+        face = next((seen.face for seen in item.faces if seen.track == track), None)
+        if face is None:
+            break
+        found.append(face)
+    return found
 
 
 @cache

@@ -5,15 +5,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
 from models.errors import BadRequest, NoFaceFound
-from models.faceswap.engine import Engine, Source
-from models.faceswap.paste import paste
-from models.faceswap.restore import Restorer, chosen
+from models.faceswap.brush import Batch, Brush
+from models.faceswap.engine import Engine
+from models.faceswap.mesh import Mesh
+from models.faceswap.occlusion import Occlusion
+from models.faceswap.restore import Restorer, Steadying, chosen
 from models.faceswap.smoothing import smooth
 from models.faceswap.tracker import Tracked, Tracker
 from models.runner import Call, Frames
@@ -22,14 +21,16 @@ from models.weights import Loading
 
 
 class FaceSwapper:
-    """Puts a source face on the largest face of each frame. Thread-safe: any number of calls at a time.
+    """Puts source faces on the chosen people of each frame. Thread-safe: any number of calls at a time.
 
-    Roles: "insightface" (a folder with its three networks) for the `insightface` engine; without it the `embedded` one.
+    Roles: "insightface" (a folder with its three networks) for the `insightface` engine; without it the `embedded` one. "restorer" (a
+    folder with GFPGAN's weights) for a face restorer; without it there is none.
     """
 
     def __init__(self, loading: Loading, restorer: Restorer | None = None) -> None:
         self.engine = _engine(loading)
-        self.restorer = restorer
+        self.restorer = restorer if restorer is not None else _restorer(loading)
+        self._mesh = Mesh()
         # While one batch is painted the next is tracked and the last one encoded.
         self._workers = min(4, len(os.sched_getaffinity(0)))
         self._painters = ThreadPoolExecutor(self._workers, thread_name_prefix="paint")
@@ -53,11 +54,16 @@ class FaceSwapper:
         task = _mine(task)
         restorer = chosen(task.restore, self.restorer)
         call.facts |= {"engine": self.engine.name, "frames": 0, "faces_swapped": 0, "restored": restorer is not None}
-        source = self.engine.read_source(task.source)
-        brush = _Brush(self.engine, source, restorer, task.restore_visibility)
-        tracked = smooth(Tracker(self.engine).track(frames))
+        sources = [self.engine.read_source(source.image) for source in task.sources]
+        tracked = smooth(Tracker(self.engine, task.sources).track(frames))
+        if task.mask.occlusion:
+            tracked = Occlusion(self._mesh).find(tracked)
+        brush = Brush(self.engine, sources, task.mask, task.boost, restorer, self._mesh)
+        steadying = Steadying(task.restore_visibility)
         done = swapped = 0
         for batch in self._paint(tracked, brush, call):
+            for pixels, restored in zip(batch.frames.pixels, batch.restored, strict=True):
+                steadying.lay(pixels, restored)
             done += len(batch.frames.pixels)
             swapped += batch.swapped
             call.facts |= {"frames": done, "faces_swapped": swapped}
@@ -66,16 +72,17 @@ class FaceSwapper:
             yield batch.frames
         if task.require_face and not swapped:
             raise NoFaceFound(
-                "no face was found in the target; send one that shows a face, or leave out require_face to get it back unchanged"
+                "no face was found in the target, or not the chosen one; send one that shows it, choose another by face, "
+                "or leave out require_face to get the target back unchanged"
             )
 
     def close(self) -> None:
         """Stop the painting threads."""
         self._painters.shutdown(wait=True, cancel_futures=True)
 
-    def _paint(self, tracked: Iterator[Tracked], brush: "_Brush", call: Call) -> Iterator["_Batch"]:
+    def _paint(self, tracked: Iterator[Tracked], brush: Brush, call: Call) -> Iterator[Batch]:
         """Batches in order; a few are painted at a time, while the caller consumes the ones before."""
-        pending: deque[Future[_Batch]] = deque()
+        pending: deque[Future[Batch]] = deque()
         try:
             while True:
                 started = time.perf_counter()
@@ -90,40 +97,6 @@ class FaceSwapper:
         finally:
             for future in pending:
                 future.cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Finished frames, on how many of them a face was swapped, and the seconds that took."""
-
-    frames: Frames
-    swapped: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Brush:
-    """What one call paints with."""
-
-    engine: Engine
-    source: Source
-    restorer: Restorer | None
-    visibility: float
-
-    def paint(self, items: list[Tracked]) -> _Batch:
-        """Paint over the face of each frame that has one, on a copy."""
-        started = time.perf_counter()
-        pixels = np.stack([item.frame for item in items])
-        rows = [row for row, item in enumerate(items) if item.face is not None]
-        faces = [item.face for item in items if item.face is not None]
-        patches = self.engine.paint(pixels if len(rows) == len(items) else pixels[rows], faces, self.source) if rows else []
-        if self.restorer is not None and patches:
-            patches = self.restorer.restore(patches, self.visibility)
-        for row, patch in zip(rows, patches, strict=True):
-            paste(pixels[row], patch)
-        swapped = sum(patch.alpha.size > 0 for patch in patches)
-        times = np.array([item.time_s for item in items])
-        return _Batch(Frames(pixels, times), swapped, time.perf_counter() - started)
 
 
 def _checked(items: Iterable[Tracked], call: Call) -> Iterator[Tracked]:
@@ -142,6 +115,15 @@ def _engine(loading: Loading) -> Engine:
     from models.faceswap.embedded import EmbeddedEngine
 
     return EmbeddedEngine()
+
+
+def _restorer(loading: Loading) -> Restorer | None:
+    folder = loading.files.get("restorer")
+    if folder is None:
+        return None
+    from models.faceswap.gfpgan import GfpganRestorer
+
+    return GfpganRestorer(folder, loading.device)
 
 
 def _mine(task: Task) -> SwapFaces:

@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import NoFaceFound, WeightsMissing
-from models.faceswap.engine import Engine, Face
+from models.faceswap.engine import Engine
+from models.faceswap.landmarks import five_points
 from models.identity.alignment import ARCFACE_112, align
 from models.identity.face_input import FaceFeatures, FaceReader, head_crop
 from models.task import Image
 from models.weights import Loading
 
 _NONE_FOUND = "no face was found in the reference picture; use one that shows a single face from the front, at least 100 pixels wide"
-
-# Landmarks of the 468-point mesh around the five keypoints: both corners of each eye, nose tip, mouth corners, as seen in the picture.
-_MESH_FIVE = ((33, 133), (362, 263), (1, 1), (61, 61), (291, 291))
 
 
 def reader_for(loading: Loading) -> FaceReader:
@@ -75,14 +73,6 @@ class EmbeddedReader:
         points = five_points(faces[0])
         embedding = project(align(image, points, ARCFACE_112, 112))
         return FaceFeatures(embedding, points, faces[0].box, head_crop(image, faces[0].box))
-
-
-def five_points(face: Face) -> NDArray[np.float32]:
-    """Keypoints (5, 2) of a face with five or 468 landmarks."""
-    flat = face.landmarks[:, :2]
-    if len(flat) == len(_MESH_FIVE):
-        return flat.astype(np.float32)
-    return np.stack([flat[list(pair)].mean(axis=0) for pair in _MESH_FIVE]).astype(np.float32)
 
 
 def project(aligned: Image) -> NDArray[np.float32]:

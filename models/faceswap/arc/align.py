@@ -25,16 +25,20 @@ def template(size: int) -> NDArray[np.float64]:
 
 
 def similarity(landmarks: NDArray[np.floating], size: int) -> Matrix:
-    """Least-squares similarities (N, 2, 3) from `landmarks` (N, 5, 2) to the template of `size`.
+    """Least-squares similarities (N, 2, 3) from `landmarks` (N, 5, 2) to the template of `size`."""
+    return similarity_to(landmarks, template(size))
+
+
+def similarity_to(landmarks: NDArray[np.floating], goal: NDArray[np.float64]) -> Matrix:
+    """Least-squares similarities (N, 2, 3) from `landmarks` (N, K, 2) to `goal` (K, 2).
 
     Turn, scale and shift without mirroring. In the plane Umeyama's solution (1991) needs no SVD: with both point sets centred
     and read as complex numbers p and q, the turn and scale are the single number sum(conj(p) q) / sum(|p|^2).
     """
-    goal = template(size)
     points = np.asarray(landmarks, dtype=np.float64)
     middle = points.mean(axis=1)  # (N, 2)
-    p = (points - middle[:, None]) @ [1.0, 1.0j]  # (N, 5)
-    q = (goal - goal.mean(axis=0)) @ [1.0, 1.0j]  # (5,)
+    p = (points - middle[:, None]) @ [1.0, 1.0j]  # (N, K)
+    q = (goal - goal.mean(axis=0)) @ [1.0, 1.0j]  # (K,)
     turn = (p.conj() * q).sum(axis=1) / np.maximum((np.abs(p) ** 2).sum(axis=1), 1e-12)
     matrix = np.empty((len(points), 2, 3))
     matrix[:, 0, 0] = matrix[:, 1, 1] = turn.real

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.faceswap.arc.align import similarity
+from models.faceswap.arc.boost import check, join, split
 from models.faceswap.arc.inswapper import SwapNetwork
 from models.faceswap.arc.region import SIZE, cut, patches
 from models.faceswap.engine import Patch
@@ -16,8 +17,10 @@ class Painter(Protocol):
 
     name: str
 
-    def patches(self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: NDArray[np.float32]) -> list[Patch]:
-        """One patch a frame: `frames` (N, H, W, 3), `landmarks` (N, 5, 2), `latent` (512,)."""
+    def patches(
+        self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: NDArray[np.float32], boost: int = 1
+    ) -> list[Patch]:
+        """One patch a frame: `frames` (N, H, W, 3), `landmarks` (N, 5, 2), `latent` (512,), painted at `boost` times 128 pixels."""
         ...
 
 
@@ -28,11 +31,14 @@ class HostPainter:
         self.name = swapper.name
         self._swapper = swapper
 
-    def patches(self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: NDArray[np.float32]) -> list[Patch]:
+    def patches(
+        self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: NDArray[np.float32], boost: int = 1
+    ) -> list[Patch]:
         """See `Painter`."""
-        crops = similarity(landmarks, SIZE)
-        cuts = np.stack([cut(frame, crop, SIZE) for frame, crop in zip(frames, crops, strict=True)])
-        planes = np.ascontiguousarray(cuts.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
-        fakes = self._swapper.run(planes, np.tile(latent, (len(frames), 1)))
+        check(boost)
+        crops = similarity(landmarks, SIZE * boost)
+        cuts = np.stack([cut(frame, crop, SIZE * boost) for frame, crop in zip(frames, crops, strict=True)])
+        planes = split(np.ascontiguousarray(cuts.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255), boost)
+        fakes = join(self._swapper.run(planes, np.tile(latent, (len(planes), 1))), boost)
         painted = (fakes.transpose(0, 2, 3, 1).clip(0, 1) * 255 + 0.5).astype(np.uint8)
         return patches(np.ascontiguousarray(painted), crops, frames.shape[1], frames.shape[2])

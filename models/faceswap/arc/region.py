@@ -17,8 +17,8 @@ from models.faceswap.engine import Patch
 SIZE = 128  # side of inswapper's crop, pixels
 
 # insightface erodes by 1/20 of the face's side and blurs with a sigma near 1/60 of it.
-_EDGE = SIZE / 20
-_SIGMA = SIZE / 60
+_EDGE = 1 / 20
+_SIGMA = 1 / 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,25 +35,25 @@ class Regions:
 
 
 @cache
-def soft_mask() -> NDArray[np.float32]:
-    """Alpha (128, 128) of a swapped crop: 1 inside, falling to 0 towards its sides."""
-    inside = np.minimum(np.arange(SIZE) + 0.5, SIZE - 0.5 - np.arange(SIZE)) - _EDGE
-    ramp = np.array([0.5 + 0.5 * erf(d / _SIGMA / sqrt(2.0)) for d in inside])
+def soft_mask(size: int = SIZE) -> NDArray[np.float32]:
+    """Alpha (size, size) of a swapped crop: 1 inside, falling to 0 towards its sides."""
+    inside = np.minimum(np.arange(size) + 0.5, size - 0.5 - np.arange(size)) - _EDGE * size
+    ramp = np.array([0.5 + 0.5 * erf(d / (_SIGMA * size) / sqrt(2.0)) for d in inside])
     mask = np.outer(ramp, ramp).astype(np.float32)
     mask.flags.writeable = False
     return mask
 
 
-def regions(crops: Matrix, height: int, width: int) -> Regions:
-    """Rectangles of the crops that `crops` (N, 2, 3), frame to crop, cut from frames of this size."""
-    corners = np.array([[-1, -1], [SIZE, -1], [SIZE, SIZE], [-1, SIZE]])
+def regions(crops: Matrix, height: int, width: int, size: int = SIZE) -> Regions:
+    """Rectangles of the crops of `size` that `crops` (N, 2, 3), frame to crop, cut from frames of height × width."""
+    corners = np.array([[-1, -1], [size, -1], [size, size], [-1, size]])
     placed = np.nan_to_num(apply(invert(crops), corners), nan=-1.0, posinf=-1.0, neginf=-1.0)  # (N, 4, 2)
     limit = np.array([width, height])
     low = np.clip(np.floor(placed.min(axis=1)), 0, limit).astype(np.int64)
     high = np.clip(np.ceil(placed.max(axis=1)) + 1, 0, limit).astype(np.int64)
-    size = np.maximum(high - low, 0)
-    size[(size == 0).any(axis=1)] = 0
-    return Regions(low[:, 0], low[:, 1], size[:, 0], size[:, 1])
+    sides = np.maximum(high - low, 0)
+    sides[(sides == 0).any(axis=1)] = 0
+    return Regions(low[:, 0], low[:, 1], sides[:, 0], sides[:, 1])
 
 
 def cut(frame: NDArray[np.uint8], crop: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
@@ -64,10 +64,10 @@ def cut(frame: NDArray[np.uint8], crop: NDArray[np.float64], size: int) -> NDArr
 
 
 def patches(painted: NDArray[np.uint8], crops: Matrix, height: int, width: int) -> list[Patch]:
-    """Painted crops (N, 128, 128, 3) warped to their places in frames of height × width; an empty patch for a face outside."""
+    """Painted crops (N, S, S, 3) warped to their places in frames of height × width; an empty patch for a face outside."""
     import cv2
 
-    where, back = regions(crops, height, width), invert(crops)
+    where, back = regions(crops, height, width, painted.shape[1]), invert(crops)
     done: list[Patch] = []
     for i in range(len(painted)):
         left, top, size = int(where.left[i]), int(where.top[i]), (int(where.width[i]), int(where.height[i]))
@@ -76,6 +76,6 @@ def patches(painted: NDArray[np.uint8], crops: Matrix, height: int, width: int) 
             continue
         matrix = back[i] - [[0, 0, left], [0, 0, top]]
         pixels = cv2.warpAffine(painted[i], matrix, size, flags=cv2.INTER_LINEAR, borderValue=(0, 0, 0))
-        alpha = cv2.warpAffine(soft_mask(), matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
+        alpha = cv2.warpAffine(soft_mask(painted.shape[1]), matrix, size, flags=cv2.INTER_LINEAR, borderValue=0)
         done.append(Patch(top, left, pixels, alpha))  # pyright: ignore[reportArgumentType]
     return done

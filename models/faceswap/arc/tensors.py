@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor  # noqa: TID253
 
 from models.faceswap.arc.align import Matrix, invert, similarity
+from models.faceswap.arc.boost import check, join, split
 from models.faceswap.arc.inswapper_torch import TorchSwapper
 from models.faceswap.arc.region import SIZE, regions, soft_mask
 from models.faceswap.arc.transfer import upload
@@ -39,28 +40,32 @@ class TensorPainter:
         self.name = swapper.name
         self.device = swapper.device
         self._swapper = swapper
-        self._mask = torch.from_numpy(soft_mask().copy()).to(self.device)
+        self._masks = {SIZE: torch.from_numpy(soft_mask().copy()).to(self.device)}
 
-    def swap(self, frames: Tensor, landmarks: NDArray[np.float32], latent: Tensor) -> None:
-        """Paint over `frames` in place; `landmarks` (N, 5, 2), `latent` (512,) on the device."""
-        crops = similarity(landmarks, SIZE)
-        painted = self._paint(frames, crops, latent)
+    def swap(self, frames: Tensor, landmarks: NDArray[np.float32], latent: Tensor, boost: int = 1) -> None:
+        """Paint over `frames` in place at `boost` times 128 pixels; `landmarks` (N, 5, 2), `latent` (512,) on the device."""
+        check(boost)
+        crops = similarity(landmarks, SIZE * boost)
+        painted = self._paint(frames, crops, latent, boost)
         for part, placed in self._place(painted, crops, frames.shape[1], frames.shape[2]):
             _blend(frames[part], placed)
 
-    def patches(self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: NDArray[np.float32]) -> list[Patch]:
+    def patches(
+        self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: NDArray[np.float32], boost: int = 1
+    ) -> list[Patch]:
         """See `Painter`: the same for frames on the CPU."""
+        check(boost)
         on_device = upload(latent, self.device)
         done: list[Patch] = []
         for i in range(0, len(frames), _AT_ONCE):
-            done += self._patches(frames[i : i + _AT_ONCE], landmarks[i : i + _AT_ONCE], on_device)
+            done += self._patches(frames[i : i + _AT_ONCE], landmarks[i : i + _AT_ONCE], on_device, boost)
         return done
 
-    def _patches(self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: Tensor) -> list[Patch]:
+    def _patches(self, frames: NDArray[np.uint8], landmarks: NDArray[np.float32], latent: Tensor, boost: int) -> list[Patch]:
         height, width = frames.shape[1:3]
-        crops = similarity(landmarks, SIZE)
-        painted = self._paint(upload(frames, self.device), crops, latent)
-        where = regions(crops, height, width)
+        crops = similarity(landmarks, SIZE * boost)
+        painted = self._paint(upload(frames, self.device), crops, latent, boost)
+        where = regions(crops, height, width, SIZE * boost)
         done: list[Patch] = []
         for part, placed in self._place(painted, crops, height, width):
             pixels, alpha = (placed.pixels + 0.5).to(torch.uint8).cpu().numpy(), placed.alpha.cpu().numpy()
@@ -71,14 +76,16 @@ class TensorPainter:
                 done.append(Patch(top, left, pixels[i][inside], alpha[i][inside]))
         return done
 
-    def _paint(self, frames: Tensor, crops: Matrix, latent: Tensor) -> Tensor:
-        """Painted crops (N, 3, 128, 128) float32 in 0..255."""
-        cuts = cut_tensors(frames, crops, SIZE) / 255.0
-        return self._swapper.run_tensors(cuts, latent.expand(len(frames), -1)).float().clamp(0.0, 1.0) * 255.0
+    def _paint(self, frames: Tensor, crops: Matrix, latent: Tensor, boost: int) -> Tensor:
+        """Painted crops (N, 3, boost * 128, boost * 128) float32 in 0..255."""
+        cuts = split(cut_tensors(frames, crops, SIZE * boost) / 255.0, boost)
+        painted = self._swapper.run_tensors(cuts, latent.expand(len(cuts), -1)).float().clamp(0.0, 1.0) * 255.0
+        return join(painted, boost)
 
     def _place(self, painted: Tensor, crops: Matrix, height: int, width: int) -> Iterator[tuple[slice, _Placed]]:
         """Painted crops and the mask warped to rectangles of one size that hold each face, some faces at a time."""
-        where = regions(crops, height, width)
+        side = painted.shape[-1]
+        where = regions(crops, height, width, side)
         # Rounded up, so that a clip meets few sizes and the allocator can reuse its blocks.
         w, h = (min(limit, -(-int(size.max()) // 64) * 64) for limit, size in ((width, where.width), (height, where.height)))
         if w == 0 or h == 0:
@@ -86,7 +93,9 @@ class TensorPainter:
         left, top = np.minimum(where.left, width - w), np.minimum(where.top, height - h)
         matrices = crops.copy()
         matrices[:, :, 2:] += crops[:, :, :2] @ np.stack([left, top], axis=1)[..., None]
-        layers = torch.cat([painted, self._mask.expand(len(painted), 1, -1, -1)], dim=1)
+        if side not in self._masks:
+            self._masks[side] = torch.from_numpy(soft_mask(side).copy()).to(self.device)
+        layers = torch.cat([painted, self._masks[side].expand(len(painted), 1, -1, -1)], dim=1)
         step = max(1, _PIXELS // (w * h))
         for start in range(0, len(painted), step):
             part = slice(start, min(start + step, len(painted)))

@@ -4,7 +4,7 @@ from scipy.signal import savgol_filter
 
 from models.faceswap.engine import Face
 from models.faceswap.smoothing import fit_weights, smooth
-from models.faceswap.tracker import Tracked
+from models.faceswap.tracker import Seen, Tracked
 
 FRAME = np.zeros((4, 4, 3), np.uint8)
 
@@ -14,11 +14,15 @@ def face(values):
 
 
 def tracked(track, begins=(0,)):
-    return [Tracked(FRAME, i / 16, None if values is None else face(values), i in begins) for i, values in enumerate(track)]
+    number, items = -1, []
+    for i, values in enumerate(track):
+        number += i in begins
+        items.append(Tracked(FRAME, i / 16, () if values is None else (Seen(number, 0, face(values)),)))
+    return items
 
 
 def landmarks(items):
-    return np.stack([item.face.landmarks.ravel() for item in items])
+    return np.stack([item.faces[0].face.landmarks.ravel() for item in items])
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_holds_back_three_frames_at_most(track):
 def test_nothing_is_smoothed_across_a_new_face_or_a_gap(track):
     broken = [*track[:10], *(track[10:20] + 500), None, *(track[20:30] - 500)]
     parts = [track[:10], track[10:20] + 500, track[20:30] - 500]
-    smoothed = [item for item in smooth(tracked(broken, begins=(0, 10, 20, 21))) if item.face is not None]
+    smoothed = [item for item in smooth(tracked(broken, begins=(0, 10, 20, 21))) if item.faces]
     alone = [landmarks(smooth(tracked(part))) for part in parts]
     np.testing.assert_array_equal(landmarks(smoothed), np.concatenate(alone))
 
@@ -73,6 +77,20 @@ def test_short_tracks_come_out(track, length):
     assert smoothed.shape == (length, 6)
     if length <= 2:
         np.testing.assert_allclose(smoothed, track[:length], atol=1e-4)
+
+
+def test_tracks_side_by_side_are_steadied_as_if_alone(track):
+    other = track[::-1] + 300
+    one, two = tracked(track), tracked(other)
+    both = [
+        Tracked(FRAME, a.time_s, (a.faces[0], Seen(7, 1, b.faces[0].face)) if 5 <= i < 30 else a.faces)
+        for i, (a, b) in enumerate(zip(one, two, strict=True))
+    ]
+    out = list(smooth(both))
+    np.testing.assert_array_equal(landmarks(out), landmarks(smooth(one)))
+    beside = np.stack([item.faces[1].face.landmarks.ravel() for item in out[5:30]])
+    np.testing.assert_array_equal(beside, landmarks(smooth(tracked(other[5:30]))))
+    assert [len(item.faces) for item in out] == [1] * 5 + [2] * 25 + [1] * 10
 
 
 def test_weights_sum_to_one():
