@@ -4,10 +4,11 @@ from functools import partial
 
 from pydantic import AliasChoices, Field
 
-from deployments.faceswap import FACE_SWAP, swap_task
+from deployments.faceswap import FACE_SWAP
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Endpoint, Plan, Stage
-from deployments.spec.fields import FIT_DESCRIPTION, Guidance, Picture, RequireFace, RestoreFace, Side, Steps, VideoFormat
+from deployments.spec.faces import FaceFields
+from deployments.spec.fields import FIT_DESCRIPTION, Guidance, Picture, Side, Steps, VideoFormat
 from deployments.spec.inputs import picture
 from deployments.spec.lora import LoraFields, lora_uses
 from deployments.spec.video import CFG_ALIASES, STEPS_ALIASES, VideoRequest, video_plan
@@ -47,7 +48,7 @@ class Wan22Request(LoraFields, VideoRequest):
     fit: Fit = Field(default="smart", description=FIT_DESCRIPTION)
 
 
-class Wan22FaceSwapRequest(Wan22Request):
+class Wan22FaceSwapRequest(FaceFields, Wan22Request):
     """A picture set in motion by the large model, wearing the given face."""
 
     face_image: Picture = Field(validation_alias=AliasChoices("face_image", "reference_image"), description="The picture with the face.")
@@ -55,8 +56,6 @@ class Wan22FaceSwapRequest(Wan22Request):
     height: Side = 480
     steps: Steps = Field(default=30, validation_alias=STEPS_ALIASES)
     cfg: Guidance = Field(default=5.0, validation_alias=CFG_ALIASES)
-    restore_face: RestoreFace = None
-    require_face: RequireFace = False
     output_format: VideoFormat = Field(default="mp4", description="Container of the reply.")
 
 
@@ -72,7 +71,7 @@ def _plan(request: Wan22Request, seed: int) -> Plan:
 
 
 def _swapped_plan(request: Wan22FaceSwapRequest, seed: int) -> Plan:
-    swap = swap_task(request.face_image, "face_image", restore=request.restore_face, require_face=request.require_face, seed=seed)
+    swap = request.swap_task(request.face_image, "face_image", seed)
     return video_plan(request, _making(request, seed), Stage(FACE_SWAP.name, swap))
 
 

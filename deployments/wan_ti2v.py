@@ -2,10 +2,11 @@
 
 from pydantic import AliasChoices, Field
 
-from deployments.faceswap import FACE_SWAP, swap_task
+from deployments.faceswap import FACE_SWAP
 from deployments.spec.deployment import Burst, Deployment, Gpu, Replicas
 from deployments.spec.endpoint import Endpoint, Plan, Stage
-from deployments.spec.fields import FIT_DESCRIPTION, Picture, RequireFace, RestoreFace, VideoFormat
+from deployments.spec.faces import FaceFields
+from deployments.spec.fields import FIT_DESCRIPTION, Picture, VideoFormat
 from deployments.spec.inputs import picture
 from deployments.spec.video import VideoRequest, video_plan
 from models.task import Fit, ImageToVideo
@@ -34,12 +35,10 @@ class ImageToVideoRequest(VideoRequest):
     fit: Fit = Field(default="smart", description=FIT_DESCRIPTION)
 
 
-class ImageToVideoFaceSwapRequest(ImageToVideoRequest):
+class ImageToVideoFaceSwapRequest(FaceFields, ImageToVideoRequest):
     """A picture set in motion, wearing the given face."""
 
     face_image: Picture = Field(validation_alias=AliasChoices("face_image", "reference_face"))
-    restore_face: RestoreFace = None
-    require_face: RequireFace = False
     output_format: VideoFormat = Field(default="mp4", description="Container of the reply.")
 
 
@@ -52,7 +51,7 @@ def _plan(request: ImageToVideoRequest, seed: int) -> Plan:
 
 
 def _swapped_plan(request: ImageToVideoFaceSwapRequest, seed: int) -> Plan:
-    swap = swap_task(request.face_image, "face_image", restore=request.restore_face, require_face=request.require_face, seed=seed)
+    swap = request.swap_task(request.face_image, "face_image", seed)
     return video_plan(request, Stage(WAN_TI2V.name, _image_to_video(request, seed)), Stage(FACE_SWAP.name, swap))
 
 
