@@ -4,9 +4,8 @@ from pydantic import Field
 
 from deployments.spec.endpoint import Endpoint, Plan, Retired, Stage
 from deployments.spec.fields import Seed
-from deployments.spec.video import VideoRequest
+from deployments.spec.video import VideoRequest, video_plan
 from deployments.wan_t2v import WAN_T2V
-from models.media import Encoding
 from models.task import TextToVideo
 
 
@@ -18,12 +17,7 @@ class Wan2Request(VideoRequest):
 
 
 def _wan2_plan(request: Wan2Request, seed: int) -> Plan:
-    return Plan(
-        stages=(Stage(WAN_T2V.name, TextToVideo(seed=seed, **request.video_fields())),),
-        encoding=Encoding(format=request.output_format, fps=request.fps, quality=request.quality),
-        units=(request.units(),),
-        facts=request.facts(),
-    )
+    return video_plan(request, Stage(WAN_T2V.name, TextToVideo(seed=seed, **request.video_fields())), quality=request.quality)
 
 
 RETIRED = (

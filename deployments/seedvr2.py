@@ -13,12 +13,13 @@ from deployments.spec.fields import ImageFormat, Picture, Seed
 from deployments.spec.image import FORMAT_DESCRIPTION, UNIT_PIXEL_STEPS, image_endpoint, picture_plan
 from deployments.spec.inputs import picture
 from deployments.spec.request import Request
+from deployments.spec.video import UPSCALER
 from models.seedvr2.runner import SeedVR2
 from models.task import Upscale
 from models.weights import Checkpoint
 
 SEEDVR2 = Deployment(
-    name="seedvr2",
+    name=UPSCALER,
     model="SeedVR2-7B",
     summary="Restores pictures and clips at another size.",
     runner=SeedVR2,

@@ -35,7 +35,12 @@ class Pool:
 
 @cache
 def pool(names: tuple[str, ...]) -> Pool:
-    """The pool of these deployments, in the order of a plan's stages. Raises NotConfigured when one of them is not mirrored."""
+    """The pool of these deployments, in the order of a plan's stages. Raises NotConfigured when it is not mirrored.
+
+    A chain is when an endpoint always needs it; one with a stage that its caller chose runs in part on the mirror, if at all.
+    """
+    if len(names) > 1 and names not in _chains():
+        raise NotConfigured(f"the chain {SEPARATOR.join(names)} is not mirrored: no endpoint declares it")
     held = [_mirrored(name) for name in names]
     bursts = [declared.burst for declared in held if declared.burst is not None]
     return Pool(
@@ -52,10 +57,14 @@ def pool_of(plan: Plan) -> Pool:
     return pool(tuple(stage.deployment for stage in plan.stages))
 
 
+@cache
+def _chains() -> frozenset[tuple[str, ...]]:
+    return frozenset(endpoint.deployments for endpoint in endpoints().values() if len(endpoint.deployments) == 2)
+
+
 def pools() -> dict[str, Pool]:
     """The pools that calls go to, by key: each mirrored deployment alone, and each chain that an endpoint declares."""
-    chains = {endpoint.deployments for endpoint in endpoints().values() if len(endpoint.deployments) == 2}
-    wanted = {(name,) for name in deployments()} | chains
+    wanted = {(name,) for name in deployments()} | _chains()
     mirrored = {names for names in wanted if names and all(deployments()[name].burst is not None for name in names)}
     return {SEPARATOR.join(names): pool(names) for names in sorted(mirrored)}
 

@@ -86,22 +86,27 @@ class RunnerHost:
             async for event in events:
                 assert not isinstance(event, Frames), "frames leave through an outlet only"
                 if isinstance(event, Result) and inlet is not None and inlet.finished is not None:
-                    event = Result(event.media, event.content_type, (inlet.finished, *event.stages))
+                    event = Result(event.media, event.content_type, (*inlet.finished.chain(), *event.stages))
                 yield event
 
-    async def frames(self, task: Task, *, deadline: float | None = None) -> AsyncGenerator[FrameEvent, None]:
-        """Run `task` and yield its frames as they are made: the first half of a chain. Ends with one Finished."""
+    async def frames(
+        self, task: Task, *, deadline: float | None = None, upstream: AsyncIterator[FrameEvent] | None = None
+    ) -> AsyncGenerator[FrameEvent, None]:
+        """Run `task` and yield its frames as they are made: a part of a chain that is not its last. Ends with one Finished."""
         call = Call(deadline=deadline)
+        inlet = None if upstream is None else Inlet(upstream, call)
         outlet = Outlet(call)
         clock = _Clock()
 
         def work() -> Finished:
             clock.start()
-            for frames in self.runner.run(task, call):
+            for frames in self._frames(task, call, inlet):
                 outlet.put(frames)
-            return Finished(call.facts, clock.elapsed() - outlet.waited_s, call.seconds, self.card, call.steps)
+            busy_s = clock.elapsed() - outlet.waited_s - (inlet.waited_s if inlet else 0.0)
+            before = inlet.finished.chain() if inlet and inlet.finished else ()
+            return Finished(call.facts, busy_s, call.seconds, self.card, call.steps, before=before)
 
-        async with self._slot(), aclosing(self._stream(call, lambda: self._in_thread(work), outlet=outlet)) as events:
+        async with self._slot(), aclosing(self._stream(call, lambda: self._in_thread(work), inlet=inlet, outlet=outlet)) as events:
             async for event in events:
                 yield event
 

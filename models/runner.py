@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -56,6 +56,8 @@ class Finished:
     busy_s: seconds the replica worked on this call, waiting for others left out; times the card's rate it is the cost.
     seconds: time by stage ("denoise", "decode", "swap"…).
     steps: how many steps a stage took, for the stages that report them.
+    before: those of the runs that this one's frames came from, first to last.
+    usd: the price, where work is paid by the piece; None where it is paid by the card's time.
     """
 
     facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
@@ -63,6 +65,12 @@ class Finished:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     card: Card = CPU
     steps: dict[str, int] = field(default_factory=dict[str, int])
+    usd: float | None = None
+    before: "tuple[Finished, ...]" = ()
+
+    def chain(self) -> "tuple[Finished, ...]":
+        """The runs before this one, and this one."""
+        return (*self.before, replace(self, before=()))
 
 
 FrameEvent: TypeAlias = Progress | Frames | Finished

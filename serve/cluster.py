@@ -32,9 +32,9 @@ class ClusterBackend:
         self._handles = handles
 
     async def run(self, plan: Plan, *, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
-        """Run `plan` where its last stage lives; that replica pulls the frames of the first, here or from the mirror.
+        """Run `plan` where its last stage lives; that replica pulls the frames of those before.
 
-        Yields Progress and, last, one Result.
+        first: where the first of several stages runs, here or on the mirror. Yields Progress and, last, one Result.
         """
         last = plan.stages[-1]
         handle = self._handles(last.deployment).options(stream=True, multiplexed_model_id=last.affinity or "")
@@ -42,10 +42,11 @@ class ClusterBackend:
             async for event in events:
                 yield cast(Event, event)
 
-    async def frames(self, stage: Stage, *, deadline: float | None) -> AsyncGenerator[FrameEvent, None]:
-        """Run one stage and yield its frames as they are made."""
-        handle = self._handles(stage.deployment).options(stream=True, multiplexed_model_id=stage.affinity or "")
-        async with aclosing(pull(handle.frames.remote(stage, deadline), Finished)) as events:
+    async def frames(self, stages: tuple[Stage, ...], *, deadline: float | None, first: str = HERE) -> AsyncGenerator[FrameEvent, None]:
+        """Run the stages and yield the last one's frames as they are made; then its Finished."""
+        last = stages[-1]
+        handle = self._handles(last.deployment).options(stream=True, multiplexed_model_id=last.affinity or "")
+        async with aclosing(pull(handle.frames.remote(stages, deadline, first), Finished)) as events:
             async for event in events:
                 yield cast(FrameEvent, event)
 

@@ -21,7 +21,7 @@ from models.runner import Card, Finished, FrameEvent
 from models.weights import Loading, folders
 from serve.affinity import part_of
 from serve.apps import handle_of
-from serve.cluster import ClusterBackend, Handle
+from serve.cluster import ClusterBackend
 from serve.estimator import HERE
 from serve.first_halves import FirstHalves
 from serve.replica_metrics import ReplicaMetrics
@@ -42,9 +42,9 @@ class ReplicaState:
 
 
 class Replica:
-    """Holds the model of one declared deployment. Built by Serve, once a process. beside: replicas of the same app, to start with it."""
+    """Holds the model of one declared deployment. Built by Serve, once a process."""
 
-    def __init__(self, declared: Deployment, settings: Settings, *beside: Handle) -> None:
+    def __init__(self, declared: Deployment, settings: Settings) -> None:
         began = time.perf_counter()
         share = _share_of_card()
         store = weight_store(settings)
@@ -64,9 +64,8 @@ class Replica:
         self._metrics.start()
 
     async def produce(self, plan: Plan, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
-        """Run the plan's last stage here and encode it, on frames pulled when there are two from where the first stage runs."""
-        source = self._upstream if first == HERE else self._first_halves
-        upstream = source.frames(plan.stages[0], deadline=deadline) if len(plan.stages) == 2 else None
+        """Run the plan's last stage here and encode it, on the frames of those before, if any."""
+        upstream = self._before(plan.stages, deadline, first)
         task = plan.stages[-1].task
         try:
             with self._metrics.call() as watch:
@@ -84,11 +83,16 @@ class Replica:
             self._sick = error.message
             raise
 
-    async def frames(self, stage: Stage, deadline: float | None) -> AsyncGenerator[FrameEvent, None]:
-        """Run a stage here and yield its frames as they are made."""
+    async def frames(self, stages: tuple[Stage, ...], deadline: float | None, first: str = HERE) -> AsyncGenerator[FrameEvent, None]:
+        """Run the last of the stages here, on the frames of those before, if any, and yield its frames as they are made."""
+        upstream = self._before(stages, deadline, first)
+        task = stages[-1].task
         try:
             with self._metrics.call() as watch:
-                async with held(self._loras, stage.task) as facts, aclosing(self._host.frames(stage.task, deadline=deadline)) as events:
+                async with (
+                    held(self._loras, task) as facts,
+                    aclosing(self._host.frames(task, deadline=deadline, upstream=upstream)) as events,
+                ):
                     watch.loras(facts)
                     async for event in events:
                         if isinstance(event, Finished):
@@ -98,6 +102,14 @@ class Replica:
         except OutOfMemory as error:
             self._sick = error.message
             raise
+
+    def _before(self, stages: tuple[Stage, ...], deadline: float | None, first: str) -> AsyncGenerator[FrameEvent, None] | None:
+        """The frames that the last of the stages works on, pulled from wherever the one before it runs; None when there is none."""
+        if len(stages) == 1:
+            return None
+        if len(stages) == 2 and first != HERE:
+            return self._first_halves.frames(stages[0], deadline=deadline)
+        return self._upstream.frames(stages[:-1], deadline=deadline, first=first)
 
     def state(self) -> ReplicaState:
         """What this process is doing right now."""

@@ -31,7 +31,7 @@ class Stage:
 class Plan:
     """What a request asks for, ready to run anywhere.
 
-    stages: one, or two for a chain: the frames of the first flow into the second.
+    stages: one, or two or three for a chain: the frames of each flow into the next.
     encoding: how the last stage's frames are encoded, once.
     units: work of each stage, counted in the deployment's unit.
     facts: what is known before the run and goes into the reply's `X-` headers ("frames", "fps"…).
@@ -44,15 +44,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Refuse a plan whose parts do not match."""
-        if not 1 <= len(self.stages) <= 2 or len(self.units) != len(self.stages):
-            raise ValueError(f"a plan has one or two stages and a unit count for each, got {len(self.stages)} and {len(self.units)}")
+        if not 1 <= len(self.stages) <= 3 or len(self.units) != len(self.stages):
+            raise ValueError(f"a plan has one to three stages and a unit count for each, got {len(self.stages)} and {len(self.units)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """A path a client calls.
 
-    deployments: names of the one or two deployments it needs, in order; none when `plan` chooses them itself.
+    deployments: names of the one or two deployments every call needs, in order; none when `plan` chooses them itself.
     plan: request and seed → plan; decodes media with limits and may raise any `BadRequest`. Pure: no model is touched.
     input_type, output_type, capabilities, nsfw, lora: the registry's columns (`GET /models`).
     example: a smallest body for docs, tests and the CLI; media fields are left out.

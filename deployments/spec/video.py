@@ -9,8 +9,11 @@ from deployments.spec.fields import Fps, FrameCount, Guidance, NegativePrompt, P
 from deployments.spec.request import Request
 from models.media import Encoding
 from models.runner import Fact
+from models.task import Upscale
 
 UNIT_PIXEL_STEPS = 832 * 480 * 33 * 30  # the published default job is one unit of work
+UPSCALER = "seedvr2"  # the deployment that restores finished frames; its unit of work is a megapixel
+UPSCALER_UNIT_PIXELS = 1024 * 1024
 MOST_AT_ONCE = 161  # longer clips are made in segments, so memory grows no further
 
 VideoAspect = Literal["9:16", "1:1", "16:9"]
@@ -58,6 +61,13 @@ class VideoRequest(Request):
         default=False,
         description="Answer 502 instead of a clip with blank frames, a flash, a first frame unlike the given picture, or no motion. "
         "`X-Quality` says what was found in any case.",
+    )
+    upscale: int | None = Field(
+        default=None,
+        ge=256,
+        le=1440,
+        description="Pixels of the short side that the finished frames are restored to by SeedVR2, the model of /seedvr2, in one step. "
+        "Cost grows with frames and pixels, and is often more than the clip's own. Not given: frames stay as they were made.",
     )
     preview: bool = Field(default=False, description="Send the first frame as a `preview` event of the progress stream.")
     output_format: VideoFormat = Field(default="webp", description=FORMAT_DESCRIPTION)
@@ -111,11 +121,17 @@ class VideoRequest(Request):
         return {"frames": self.shown_frames(), "fps": self.fps, "steps": self.steps}
 
 
-def video_plan(request: VideoRequest, making: Stage, *after: Stage, **facts: Fact) -> Plan:
-    """The plan of a clip: the stage that makes it, and those that its frames flow into."""
+def video_plan(request: VideoRequest, making: Stage, *after: Stage, quality: int | None = None, **facts: Fact) -> Plan:
+    """The plan of a clip: the stage that makes it, those that its frames flow into, and last the upscaler if it is asked for."""
+    stages, units = [making, *after], [request.units(), *(float(request.shown_frames()) for _ in after)]
+    if request.upscale is not None:
+        stages.append(Stage(UPSCALER, Upscale(seed=making.task.seed, resolution=request.upscale)))
+        width, height = request.size()
+        growth = request.upscale / min(width, height)
+        units.append(max(0.1, request.shown_frames() * width * height * growth**2 / UPSCALER_UNIT_PIXELS))
     return Plan(
-        stages=(making, *after),
-        encoding=Encoding(format=request.output_format, fps=request.fps),
-        units=(request.units(), *(float(request.shown_frames()) for _ in after)),
+        stages=tuple(stages),
+        encoding=Encoding(format=request.output_format, fps=request.fps, quality=quality),
+        units=tuple(units),
         facts=request.facts() | facts,
     )

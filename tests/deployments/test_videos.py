@@ -51,6 +51,17 @@ def test_the_aspect_ratio_wins_over_width_and_height(path, ratio, size):
 
 
 @each
+def test_upscaling_is_one_more_stage_and_costs_by_the_pixel(path):
+    plain, small, large = (plan(path, aspect_ratio="1:1", **({"upscale": side} if side else {})) for side in (None, 640, 1280))
+    assert [stage.deployment for stage in small.stages[:-1]] == [stage.deployment for stage in plain.stages]
+    assert (small.stages[-1].deployment, small.stages[-1].task.resolution, small.stages[-1].task.seed) == ("seedvr2", 640, 7)
+    assert large.units[-1] == pytest.approx(4 * small.units[-1])
+    assert small.units[-1] == pytest.approx(33 * 640 * 640 / 1024**2)
+    with pytest.raises(BadRequest, match="upscale"):
+        plan(path, upscale=2000)
+
+
+@each
 @pytest.mark.parametrize("seconds", [2, 4, 6, 8])
 @pytest.mark.parametrize("fps", [16, 24, 30])
 def test_a_duration_is_made_at_the_models_rate_and_shown_at_the_asked_one(path, seconds, fps):

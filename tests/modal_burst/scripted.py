@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from modal_burst.backend import ModalBackend
 from modal_burst.faults import pack_error
 from modal_burst.line import CLASS_NAME
 from modal_burst.manifest import manifest
@@ -73,3 +74,10 @@ class ScriptedMirror:
 
         methods = {"produce": self.produce, "frames": frames}
         cloud.serve(APP, CLASS_NAME, methods, parameters={"deployments": str}, tags=tags, **options)
+
+
+async def up(backend: ModalBackend, seconds: float = 20.0) -> None:
+    """Return when there is a line to the mirror, however many tries that took."""
+    async with asyncio.timeout(seconds):
+        while backend.fault is not None:
+            await asyncio.sleep(0.02)

@@ -26,6 +26,7 @@ from models.tiny import TinyStore
 from models.weights import Loading
 from tests.modal_burst.loopback.server import LoopbackModal
 from tests.modal_burst.plans import chain_plan
+from tests.modal_burst.scripted import up
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ async def test_the_mirror_answers_as_the_cluster_does(deployed: LoopbackModal, t
     reports = []
     backend = ModalBackend(BurstSettings(burst_max_containers=1, burst_idle_s=300), reports.append)
     await backend.start()
-    assert await backend.settled(20), backend.fault
+    await up(backend)
     events = [event async for event in backend.run(plan, deadline=time.time() + 200)]
     log = deployed.log(deployed.containers[0])
     assert isinstance(events[-1], Result), log

@@ -22,7 +22,7 @@ from models.host import Result
 from models.runner import Finished, Frames, Progress
 from models.task import LoraUse
 from tests.modal_burst.plans import chain_plan, video_plan
-from tests.modal_burst.scripted import STAGE, ScriptedMirror, done, error
+from tests.modal_burst.scripted import STAGE, ScriptedMirror, done, error, up
 
 pytestmark = pytest.mark.asyncio
 BOUNDS = {"burst_request_s": 2.0, "burst_silence_s": 1.0, "burst_ping_s": 0.3, "burst_reconnect_s": 0.5}
@@ -44,7 +44,7 @@ def reports():
 async def backend(cloud, mirror, reports):
     made = ModalBackend(BurstSettings(**BOUNDS), reports.append)
     await made.start()
-    assert await made.settled(10), made.fault
+    await up(made)
     yield made
     await made.close()
 
@@ -144,7 +144,7 @@ async def test_loras_that_containers_cannot_fetch_are_no_fault_of_the_mirror(bac
     assert mirror.begun == len(reports) == 0
     remote = ModalBackend(BurstSettings(**BOUNDS, lora_root="s3://bucket/loras"))
     await remote.start()
-    assert await remote.settled(10)
+    await up(remote)
     assert (await run(remote, wearing))[-1].media
     await remote.close()
 

@@ -13,7 +13,7 @@ from modal_burst.settings import BurstSettings
 from models.errors import BackendFailed, FaultKind, NotConfigured, RylaError
 from tests.modal_burst.loopback.server import TOKEN_ID, TOKEN_SECRET
 from tests.modal_burst.plans import video_plan
-from tests.modal_burst.scripted import APP, ScriptedMirror
+from tests.modal_burst.scripted import APP, ScriptedMirror, up
 
 pytestmark = pytest.mark.asyncio
 BOUNDS = {"burst_request_s": 1.0, "burst_silence_s": 30.0, "burst_ping_s": 0.2, "burst_reconnect_s": 0.3}
@@ -36,12 +36,6 @@ async def backend(cloud, monkeypatch):
 
 async def run(backend):
     return [event async for event in backend.run(video_plan(), deadline=None)]
-
-
-async def up(backend, seconds=15.0):
-    async with asyncio.timeout(seconds):
-        while backend.fault is not None:
-            await asyncio.sleep(0.02)
 
 
 async def down(backend, seconds=10.0):
@@ -69,13 +63,13 @@ async def pulse_for_ever(payload):
 async def test_calls_fail_at_once_until_it_is_up(backend, mirror):
     assert kind_of(await fault_after(backend)) is FaultKind.INFRA
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     await run(backend)
 
 
 async def test_connecting_asks_a_handful_of_questions_and_idling_none(backend, mirror, cloud):
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     asked = cloud.asked.copy()
     assert asked["FunctionBindParams"] >= 4
     assert asked.total() - asked["FunctionBindParams"] <= 5
@@ -110,7 +104,7 @@ async def test_a_platform_that_never_answers(backend, mirror, cloud):
 @pytest.mark.parametrize("ailment", ["refuse", "black_hole"])
 async def test_a_network_that_breaks_under_a_call(backend, mirror, cloud, ailment):
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     mirror.script = pulse_for_ever
     task = asyncio.create_task(run(backend))
     async with asyncio.timeout(5):
@@ -135,7 +129,7 @@ async def test_a_network_that_breaks_under_a_call(backend, mirror, cloud, ailmen
 
 async def test_a_platform_that_restarts_under_a_call(backend, mirror, cloud):
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     mirror.script = pulse_for_ever
     task = asyncio.create_task(run(backend))
     async with asyncio.timeout(5):
@@ -160,7 +154,7 @@ async def test_a_wrong_token(backend, mirror, cloud):
 
 async def test_a_token_that_is_revoked_later(backend, mirror, cloud):
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     cloud.faults.tokens[TOKEN_ID] = "another"
     with pytest.raises(BackendFailed) as failed:
         await run(backend)
@@ -189,7 +183,7 @@ async def test_a_mirror_that_is_not_deployed(backend, cloud):
 
 async def test_a_mirror_that_is_taken_down_later(backend, mirror, cloud):
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     cloud.undeploy(APP)
     cloud.state.functions.clear()
     with pytest.raises(BackendFailed) as failed:
@@ -216,7 +210,7 @@ async def test_a_mirror_of_another_version_gets_no_calls(backend, cloud):
 
 async def test_other_calls_live_on_when_the_line_is_renewed(backend, mirror, cloud):
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
 
     async def for_a_while(payload):
         for _ in range(10):
@@ -242,7 +236,7 @@ async def test_clients_of_others_still_open_pickles(backend, mirror, cloud):
     from modal_proto.api_pb2 import GenericResult
 
     await backend.start()
-    assert await backend.settled(10)
+    await up(backend)
     cloud.faults.end_calls(GenericResult.GENERIC_STATUS_FAILURE, data=pickle.dumps(ValueError("theirs")))
     import modal
 

@@ -159,7 +159,7 @@ def test_a_refusal_does_not_quote_what_it_refuses():
 
 def test_a_plan_that_contradicts_itself_is_refused():
     plan = Plan(stages=(Stage("a", EXAMPLES["Upscale"]),), encoding=Encoding(format="png"), units=(1.0,))
-    with pytest.raises(NotConfigured, match="one or two stages"):
+    with pytest.raises(NotConfigured, match="one to three stages"):
         unpack(Plan, pack(plan) | {"units": [1.0, 2.0]})
 
 

@@ -6,10 +6,11 @@ from contextlib import aclosing
 import numpy as np
 import pytest
 
+from models import host as host_module
 from models.errors import BadMedia, Cancelled, DeadlineExceeded, NotConfigured
 from models.host import Result, RunnerHost
 from models.media import Encoding
-from models.runner import Call, Finished, FrameEvent, Frames, Progress
+from models.runner import Call, Card, Finished, FrameEvent, Frames, Progress
 from models.task import Task, TextToImage
 
 PNG, MP4 = Encoding(format="png"), Encoding(format="mp4", fps=8)
@@ -47,7 +48,8 @@ async def collect(events: AsyncGenerator[Progress | Result, None]) -> tuple[list
     return [event for event in found if isinstance(event, Progress)], found[-1]
 
 
-async def test_a_job_that_is_over_at_once_sends_its_result_alone():
+async def test_a_job_that_is_over_at_once_sends_its_result_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(host_module, "PROGRESS_EVERY_S", 60.0)  # at once, on however busy a machine
     progress, _ = await collect(RunnerHost(Stepper(step_s=0.001)).produce(Task(seed=7), PNG))
     assert progress == []
 
@@ -231,3 +233,12 @@ async def test_one_that_leaves_while_waiting_is_never_run():
     await first
     await asyncio.sleep(0.05)
     assert runner.batches == [1]
+
+
+async def test_a_chain_of_three_tells_of_every_run():
+    first, second, third = (RunnerHost(Stepper(frames=12), card=Card(name)) for name in ("a", "b", "c"))
+    made = second.frames(Task(seed=1), upstream=first.frames(Task(seed=3)))
+    _, result = await collect(third.produce(Task(seed=1), MP4, upstream=made))
+    assert [stage.card.name for stage in result.stages] == ["a", "b", "c"]
+    assert [stage.before for stage in result.stages] == [(), (), ()]
+    assert result.stages[2].facts["frames"] == 12

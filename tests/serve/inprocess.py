@@ -32,10 +32,11 @@ class InProcess:
 
     async def run(self, plan: Plan, *, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
         upstream = None
-        if len(plan.stages) == 2 and first == HERE:
-            upstream = self.host(plan.stages[0].deployment).frames(plan.stages[0].task, deadline=deadline)
-        elif len(plan.stages) == 2:
-            upstream = self._first_halves.frames(plan.stages[0], deadline=deadline)
+        for stage in plan.stages[:-1]:
+            if upstream is None and first != HERE:
+                upstream = self._first_halves.frames(stage, deadline=deadline)
+            else:
+                upstream = self.host(stage.deployment).frames(stage.task, deadline=deadline, upstream=upstream)
         host = self.host(plan.stages[-1].deployment)
         async with aclosing(host.produce(plan.stages[-1].task, plan.encoding, deadline=deadline, upstream=upstream)) as events:
             async for event in events:

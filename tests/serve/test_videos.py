@@ -54,6 +54,15 @@ async def test_it_answers_with_a_clip_and_says_how_good_it_is(backend, path):
     assert result.stages[0].facts["quality"]
 
 
+@pytest.mark.parametrize("path", ["/wan2.6", "/wan2.6-i2v-faceswap"])
+async def test_upscaled_frames_flow_on_through_one_more_model(backend, path):
+    result, _ = await call(backend, path, output_format="mp4", upscale=256)
+    info = probe(result.media, "reply", Limits())
+    assert (info.width, info.height, info.frames) == (256, 256, 9)
+    assert len(result.stages) == len(endpoints()[path].deployments) + 1
+    assert all(stage.busy_s > 0 for stage in result.stages)
+
+
 async def test_a_reference_changes_the_clip(backend):
     one, again, other = [(await call(backend, "/wan2.6-r2v", reference_images=[url]))[0].media for url in (FACE, FACE, OTHER)]
     assert one == again
