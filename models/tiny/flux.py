@@ -24,7 +24,7 @@ def _build(into: Path, *, guidance: bool, shift: bool) -> None:
 
         pipe = FluxPipeline(
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0 if shift else 1.0, use_dynamic_shifting=shift),
-            vae=_vae(),
+            vae=flux_vae(),
             text_encoder=clip_text(),
             tokenizer=clip_tokenizer(),
             text_encoder_2=_t5(),
@@ -50,7 +50,8 @@ def _transformer(guidance: bool) -> Any:
     )
 
 
-def _vae() -> Any:
+def flux_vae() -> Any:
+    """Flux's autoencoder at toy size; Z-Image ships the same one."""
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
     config = {

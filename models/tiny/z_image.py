@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from models.tiny.flux import flux_vae
 from models.tiny.qwen import qwen3, qwen_tokenizer
 from models.tiny.seeding import seeded
 
@@ -17,7 +18,7 @@ def build_turbo(into: Path) -> None:
 
         pipe = ZImagePipeline(
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-            vae=_vae(),
+            vae=flux_vae(),
             text_encoder=qwen3(width=_TEXT_WIDTH),
             tokenizer=qwen_tokenizer(),
             transformer=_transformer(),
@@ -43,21 +44,3 @@ def _transformer() -> Any:
     for token in (transformer.x_pad_token, transformer.cap_pad_token):  # the class leaves them as whatever lay in memory
         torch.nn.init.normal_(token, std=0.02)
     return transformer
-
-
-def _vae() -> Any:
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    config = {
-        "block_out_channels": (8, 8, 16, 16),
-        "down_block_types": ("DownEncoderBlock2D",) * 4,
-        "up_block_types": ("UpDecoderBlock2D",) * 4,
-        "layers_per_block": 1,
-        "latent_channels": 4,
-        "norm_num_groups": 4,
-        "use_quant_conv": False,
-        "use_post_quant_conv": False,
-        "shift_factor": 0.1159,
-        "scaling_factor": 0.3611,
-    }
-    return AutoencoderKL.from_config(config)
