@@ -33,7 +33,7 @@ from serve.jobs import Jobs
 from serve.ledger import SharedLedger
 from serve.lora_router import lora_routing
 from serve.loras import Loras
-from serve.placement import dispatcher
+from serve.placement import dispatcher, fallbacks
 from serve.replica import Replica
 from serve.settings import Settings
 from serve.store import lora_files
@@ -73,9 +73,7 @@ def family(arguments: FamilyArguments) -> Application:
     settings = Settings()
     wait_for_cards(arguments.cards_ahead)
     on_gpu = _cards_in_cluster() > 0
-    first, *others = [deployments()[name] for name in arguments.models]
-    beside = [replica_application(declared, settings, on_gpu=on_gpu) for declared in others]
-    return replica_application(first, settings, *beside, on_gpu=on_gpu)
+    return Family.bind(*(replica_application(deployments()[name], settings, on_gpu=on_gpu) for name in arguments.models))
 
 
 class GatewayArguments(BaseModel):
@@ -113,11 +111,8 @@ def chosen_deployments(settings: Settings) -> list[Deployment]:
     return [known[name] for name in settings.models or known]
 
 
-def replica_application(declared: Deployment, settings: Settings, *beside: Application, on_gpu: bool) -> Application:
-    """One deployment's Serve deployment, with those that start `beside` it in its app. What a configuration file says goes before.
-
-    Two calls at once: the next one's input is ready when the GPU falls free.
-    """
+def replica_application(declared: Deployment, settings: Settings, *, on_gpu: bool) -> Application:
+    """One deployment's Serve deployment. Two calls at once: the next one's input is ready when the GPU falls free."""
     share = next(iter(declared.gpu.share.values()))
     options: dict[str, Any] = {"num_cpus": REPLICA_CPUS, "num_gpus": share} if on_gpu else {"num_cpus": LAPTOP_CPUS}
     options["runtime_env"] = {"env_vars": openmp(REPLICA_CPUS if on_gpu else len(os.sched_getaffinity(0)))}
@@ -130,7 +125,7 @@ def replica_application(declared: Deployment, settings: Settings, *beside: Appli
         request_router_config=RequestRouterConfig.model_validate({"max_backoff_s": MAX_BACKOFF_S} | lora_routing(declared)),
         health_check_timeout_s=60,
     )(Replica)
-    return deployment.bind(declared, settings, *beside)
+    return deployment.bind(declared, settings)
 
 
 def _count(declared: Deployment, settings: Settings, *, on_gpu: bool) -> dict[str, Any]:
@@ -142,6 +137,14 @@ def _count(declared: Deployment, settings: Settings, *, on_gpu: bool) -> dict[st
 
 def _cards_in_cluster() -> float:
     return float(ray.cluster_resources().get("GPU", 0)) if ray.is_initialized() else 0.0
+
+
+@ray_serve.deployment(name="family", ray_actor_options={"num_cpus": LAPTOP_CPUS, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}})
+class Family:
+    """The entrance that Serve wants an app to have. Nobody calls it; a model cannot be it, for behind HAProxy entrances have no router."""
+
+    def __init__(self, *models: Handle) -> None:
+        del models  # given so that they are part of the app
 
 
 @ray_serve.deployment(name=GATEWAY, max_ongoing_requests=200, ray_actor_options={"num_cpus": LAPTOP_CPUS})
@@ -167,17 +170,19 @@ class Gateway:
         loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, lambda name: self._handle(name).state.remote())
         metrics = CallMetrics(known, settings.rates)
         metrics.start()
-        if settings.burst == "on":
+        outside = fallbacks(settings, jobs.engine)
+        if settings.burst == "on" or outside is not None:
             metrics.burst_caps(settings.burst_usd_per_minute, settings.burst_usd_per_day)
         placed = dispatcher(settings, ClusterBackend(cache(self._handle)), jobs.engine, known, ledger=self._ledger, observe=metrics.decided)
-        calls = Calls(placed, jobs, settings.rates, metrics, loras)
+        calls = Calls(placed, jobs, settings.rates, metrics, loras, outside)
         return create_app(Api(served, deployments(), calls, settings, self._readiness, retired()))
 
     def _handle(self, name: str) -> Handle:
         if name not in self._names:
             raise NotConfigured(f"the model {name!r} is not served here; served are {', '.join(self._names)}")
         if name not in self._served:
-            raise Overloaded(f"no card of this cluster has room for the model {name!r}")
+            kind = Overloaded if self._settings.burst == "on" else NotConfigured  # only the first sends it elsewhere
+            raise kind(f"no card of this cluster has room for the model {name!r}")
         return handle_of(name)
 
     async def _readiness(self) -> dict[str, bool]:

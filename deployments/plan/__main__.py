@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--a100", type=int, default=0, help="number of A100 (80 GB)")
     parser.add_argument("--demand", type=Path, help="JSON file: GPU seconds an hour by model; else every endpoint is called equally often")
     parser.add_argument("--write", type=Path, nargs="?", const=CONFIG, help=f"write the Serve configuration into this folder ({CONFIG})")
-    parser.add_argument("--gateways", type=int, default=2, help="gateway processes; more than one need RYLA_DATABASE_URL on Postgres")
+    parser.add_argument("--gateways", type=int, default=2, help="gateways, at most one a host; more than one need RYLA_DATABASE_URL on Postgres")
     parser.add_argument("--code", help="folder with this code on every node; not given: the image's own")
     options = parser.parse_args(arguments)
     fleet: Fleet = {"L40S": options.l40s, "A100-80GB": options.a100}

@@ -38,7 +38,7 @@ def production(placement: Placement, *, gateways: int = 2, code: str | None = No
         ahead += sum(placement.up(name) * placement.share(name) for name in names)
     shared = {"models": list(placement.declared), "served": list(placement.kinds), "shared": True}
     actor = {"num_cpus": 1, "num_gpus": 0, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}}  # unset, it would see every card
-    front = {"name": GATEWAY, "num_replicas": gateways, "ray_actor_options": actor}
+    front: dict[str, Any] = {"name": GATEWAY, "num_replicas": gateways, "max_replicas_per_node": 1, "ray_actor_options": actor}
     found.append(_app(GATEWAY, "serve.app:gateway", shared, route="/") | environment | {"deployments": [front]})
     return {
         "proxy_location": "EveryNode",
