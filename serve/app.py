@@ -28,6 +28,7 @@ from serve.apps import app_of, handle_of, wait_for_cards
 from serve.call_metrics import CallMetrics
 from serve.calls import Calls
 from serve.cluster import ClusterBackend, Handle
+from serve.consent import ConsentRule
 from serve.ingress import Api, create_app
 from serve.jobs import Jobs
 from serve.ledger import SharedLedger
@@ -174,7 +175,8 @@ class Gateway:
         if settings.burst == "on" or outside is not None:
             metrics.burst_caps(settings.burst_usd_per_minute, settings.burst_usd_per_day)
         placed = dispatcher(settings, ClusterBackend(cache(self._handle)), jobs.engine, known, ledger=self._ledger, observe=metrics.decided)
-        calls = Calls(placed, jobs, settings.rates, metrics, loras, outside)
+        consent = ConsentRule(settings.requires_consent, settings.consenting_tenants)
+        calls = Calls(placed, jobs, settings.rates, metrics, loras, outside, consent)
         return create_app(Api(served, deployments(), calls, settings, self._readiness, retired()))
 
     def _handle(self, name: str) -> Handle:
