@@ -89,7 +89,13 @@ def served(ray_cluster: Settings) -> Served:
 
 
 # Modules of whole pipelines and databases, seconds a test: part of `make test`, not of `make fast`.
-SLOW_MODULES = ("models/flux/test_faces.py", "models/sdxl/test_faces.py", "models/lora/test_worn.py", "serve/test_loras.py")
+SLOW_MODULES = (
+    "models/flux/test_faces.py",
+    "models/sdxl/test_faces.py",
+    "models/lora/test_worn.py",
+    "models/tiny/test_trained_weights.py",
+    "serve/test_loras.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

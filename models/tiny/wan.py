@@ -1,5 +1,6 @@
-"""Toy checkpoints of the Wan family in the layout of the published repositories: real classes, small shapes, seeded random weights.
+"""Toy checkpoints of the Wan family in the layout of the published repositories: real classes, small shapes.
 
+Image to video has small trained weights, which come with this package (docs/tiny-weights.md); the others are seeded random ones.
 Shapes are chosen so that the endpoints' default, 33 frames at 832x480 in 30 steps, is bearable on two CPU cores.
 """
 
@@ -11,7 +12,7 @@ from models.tiny.seeding import seeded
 from models.tiny.text import umt5, umt5_tokenizer
 
 _TEXT_WIDTH = 32
-_TRAINED_TI2V = Path(__file__).parent / "weights" / "wan_ti2v"
+TRAINED = Path(__file__).parent / "weights"
 
 
 def build_t2v(into: Path) -> None:
@@ -25,16 +26,8 @@ def build_t2v(into: Path) -> None:
 
 
 def build_ti2v(into: Path) -> None:
-    """Wan2.2-TI2V-5B: the small trained weights where this package ships them."""
-    if _TRAINED_TI2V.is_dir():
-        shutil.copytree(_TRAINED_TI2V, into, dirs_exist_ok=True)
-        return
-    with seeded(0):
-        from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
-
-        transformer = _transformer(channels=48, out=48, heads=2, layers=3)
-        parts = _shared(flow_shift=5.0)
-        WanImageToVideoPipeline(**parts, vae=_vae_22(), transformer=transformer, expand_timesteps=True).save_pretrained(into)
+    """Wan2.2-TI2V-5B: the small trained weights."""
+    shutil.copytree(TRAINED / "wan_ti2v", into, dirs_exist_ok=True)
 
 
 def build_i2v_a14b(into: Path) -> None:
@@ -91,23 +84,3 @@ def _vae_21() -> Any:
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
     return AutoencoderKLWan(base_dim=8, dim_mult=[1, 1, 2, 2], num_res_blocks=1)
-
-
-def _vae_22() -> Any:
-    """16x16 spatial compression: pixels folded 2x2 into channels, then three halvings; 48 channels."""
-    from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
-
-    return AutoencoderKLWan(
-        base_dim=8,
-        decoder_base_dim=16,
-        z_dim=48,
-        dim_mult=[1, 1, 2, 2],
-        num_res_blocks=1,
-        is_residual=True,
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
-        scale_factor_spatial=16,
-        latents_mean=[0.0] * 48,
-        latents_std=[1.0] * 48,
-    )

@@ -66,7 +66,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Wander:
-    """Random smooth moves, to learn moving pictures from any plan: for slide x and y, zoom, roll and yaw an end, a wave, its turn and its pace."""
+    """Random smooth moves, to learn moving pictures from any plan.
+
+    For slide x and y, zoom, roll and yaw each an end, a wave, its turn and its pace.
+    """
 
     numbers: torch.Tensor  # (4, 5, B, 1)
 

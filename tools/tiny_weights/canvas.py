@@ -66,7 +66,10 @@ def invent(numbers: random.Random) -> Canvas:
 
 
 def paint(canvases: list[Canvas], size: tuple[int, int, int], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every fourth frame, (B, 3, T, H, W) in -1..1, and how content moved over the four frames before, (B, T, h, w, 2) as `latents` wants it."""
+    """Every fourth frame, (B, 3, T, H, W) in -1..1, and how content moved over the four frames before.
+
+    The latter is (B, T, h, w, 2), as `latents` wants it.
+    """
     height, width, instants = size
     device, count = generator.device, len(canvases)
     number = torch.tensor([[canvas.shape, canvas.count] for canvas in canvases], device=device)[..., None, None, None]  # (B, 2, 1, 1, 1)

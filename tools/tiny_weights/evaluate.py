@@ -1,6 +1,6 @@
-"""What the weights can do: held-out photographs through the product's own runner, measured. `python -m tools.tiny_weights.evaluate --out <folder>`.
+"""What the weights can do: held-out photographs through the product's own runner, measured.
 
-Faces of the held-out pictures were never used in training. More pictures can be named on the command line.
+`python -m tools.tiny_weights.evaluate --out <folder>`. No held-out picture was used in training. More can be named on the command line.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from torch import nn
 from models.torchvision_ops import declare
 from tools.tiny_weights import networks, words
 from tools.tiny_weights.course import restore
-from tools.tiny_weights.train_renderer import LAST_NOISE, deafen
+from tools.tiny_weights.train_renderer import LAST_NOISE, blind, deafen
 
 
 def everything(weights: Path, into: Path) -> None:
@@ -48,6 +48,7 @@ def image_to_video(weights: Path, into: Path) -> None:
 
     renderer = restore(networks.renderer(), weights, "joint", "renderer")
     deafen(renderer)
+    blind(renderer)
     pipe = WanImageToVideoPipeline(
         tokenizer=words.tokenizer(),
         text_encoder=words.encoder(),
@@ -59,7 +60,7 @@ def image_to_video(weights: Path, into: Path) -> None:
         expand_timesteps=True,
     )
     pipe.to(dtype=torch.float16).save_pretrained(into)
-    _tidy(into)
+    tidy(into)
 
 
 def text_to_video(weights: Path, into: Path, vae: Path) -> None:
@@ -75,13 +76,13 @@ def text_to_video(weights: Path, into: Path, vae: Path) -> None:
         transformer=restore(networks.canvas(), weights, "canvas", "canvas"),
     )
     pipe.to(dtype=torch.float16).save_pretrained(into)
-    _tidy(into)
+    tidy(into)
     for path in (into / "vae").iterdir():
         path.unlink()
         path.symlink_to(Path(os.path.relpath(vae / path.name, path.parent)))
 
 
-def _tidy(folder: Path) -> None:
+def tidy(folder: Path) -> None:
     """Take names of folders on this machine out of the configurations."""
     for path in folder.rglob("*.json"):
         held = json.loads(path.read_text())

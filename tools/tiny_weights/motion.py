@@ -11,7 +11,10 @@ from tools.tiny_weights.camera import FULL_MOVE, PAN, TILT, ZOOM
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How content moved since the first frame, at each instant (T,): right and down in pixels, log scale, and how much more the right side grew."""
+    """How content moved since the first frame, at each instant (T,).
+
+    Right and down in pixels, log scale, and how much more the right side grew.
+    """
 
     right: NDArray[np.float64]
     down: NDArray[np.float64]

@@ -62,7 +62,10 @@ def train(setting: Setting) -> None:
 def lesson(
     scenes: Scenes, basis: latents.Basis, shape: tuple[int, int, int, int], all_frames: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool]:
-    """Clips, (B, 3, 4T - 3, H, W) or just every fourth frame, their ideal latents, their plans, and whether they show the move from its start."""
+    """Clips, their ideal latents, their plans, and whether they show the move from its start.
+
+    The clips are (B, 3, 4T - 3, H, W), or just every fourth frame of that.
+    """
     height, width, instants, count = shape
     move = train_renderer.moves(count, scenes)
     skipped = 4.0 * scenes.integer(max(1, 10 - instants))

@@ -1,8 +1,8 @@
 """Trains the high-noise expert: from the prompt and the picture's edges to the plan of the clip.
 
-While the noise is strong it answers with the move's code, and nothing for the empty prompt, so guidance of strength w makes the code w times
-as large. Later it reads from the state which move was chosen, whatever the code's size, and answers with the move's field; the prompt no
-longer counts. So guidance chooses the move but cannot spoil it.
+While the noise is strong it answers with the move's code, and nothing for the empty prompt, so guidance of strength w makes the code w
+times as large. Later it reads from the state which move was chosen, whatever the code's size, and answers with the move's field; the
+prompt no longer counts. So guidance chooses the move but cannot spoil it.
 """
 
 import random
@@ -107,8 +107,10 @@ def _choosing(
 def _refining(
     code: torch.Tensor, size: tuple[int, int, int], generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Less noise, in it what is left of the code, over-driven by guidance and perhaps pushed away from another one, and what there is of the
-    field; wanted is the field. With many steps the code fades as the field grows; with few it is all there is.
+    """Less noise, in it what is left of the code and what there is of the field; wanted is the field.
+
+    Guidance may have over-driven the code, or pushed it away from another one. With many steps the code fades as the field grows; with
+    few it is all there is.
     """
     height, width, instants = size
     count, device = len(code), code.device

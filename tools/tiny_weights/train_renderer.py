@@ -34,6 +34,12 @@ def deafen(network: nn.Module) -> None:
             weight.requires_grad_(False)
 
 
+def blind(network: nn.Module) -> None:
+    """Switch the inputs from the code's channels off, once trained: what is left of the code in a plan cannot show."""
+    with torch.no_grad():
+        network.patch_embedding.weight[:, latents.CODE] = 0.0  # pyright: ignore[reportIndexIssue]
+
+
 def silence(network: nn.Module) -> None:
     """Skip the text attention, whose weights are zero, while training."""
     for block in network.blocks:  # pyright: ignore[reportGeneralTypeIssues]

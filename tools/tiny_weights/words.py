@@ -134,12 +134,14 @@ _SHAPE_WORDS = (
     "dots",
 )
 
-_PLAIN = (
-    "a an the of on in with and to at by from for is her his she he it their looking smiling walking standing sitting woman man girl boy person people face "
-    "portrait photo picture video shot scene camera view movement background foreground behind front park street city beach sea room window light sunlight "
-    "night day morning evening forest mountain garden cafe studio dress hair eyes hand left right up down out back away closer around over under through "
-    "cinematic realistic detailed quality high low blurry soft bright dark colors colourful film grain close wide medium then while as moving move moves "
-    "two three several field fields gradient abstract big small large does not no stay stays keep keeps wind rain snow water sky cloud clouds table chair car dog cat bird flower tree"
+_PLAIN = (  # noqa: SIM905 - a list literal would be a word a line
+    "a an the of on in with and to at by from for is her his she he it their looking smiling walking standing sitting woman man "
+    "girl boy person people face portrait photo picture video shot scene camera view movement background foreground behind front "
+    "park street city beach sea room window light sunlight night day morning evening forest mountain garden cafe studio dress hair "
+    "eyes hand left right up down out back away closer around over under through cinematic realistic detailed quality high low "
+    "blurry soft bright dark colors colourful film grain close wide medium then while as moving move moves two three several field "
+    "fields gradient abstract big small large does not no stay stays keep keeps wind rain snow water sky cloud clouds table chair "
+    "car dog cat bird flower tree "
 ).split()
 
 _FILLER = (

@@ -17,6 +17,7 @@ from tools.tiny_weights import (
 from tools.tiny_weights.convolution import quicken
 from tools.tiny_weights.course import Setting, restore
 from tools.tiny_weights.muon import orthogonal
+from tools.tiny_weights.relabel import FIRST_CODE, exchange
 
 CPU = torch.device("cpu")
 
@@ -82,3 +83,26 @@ def test_each_course_runs_and_keeps_its_weights(course: str, tmp_path: Path, mon
     network = made.get(course, networks.planner if course == "planner" else networks.canvas)()
     restore(network, tmp_path, course, key)
     assert all(bool(weight.isfinite().all()) for weight in network.parameters())
+
+
+def test_an_exchange_of_channels_renames_them_and_changes_nothing_else() -> None:
+    torch.manual_seed(0)
+    network, state = networks.planner(), torch.randn(1, latents.CHANNELS, 2, 4, 6)
+    time, text = torch.full((1, 12), 500.0), torch.randn(1, 5, networks.TEXT_WIDTH)
+    order = torch.cat((torch.arange(64, 77), torch.arange(13, 64), torch.arange(0, 13), torch.arange(77, 80)))
+    with torch.no_grad():
+        before = network(state, time, text).sample
+        exchange(network, FIRST_CODE, latents.CODE)
+        after = network(state[:, order], time, text).sample
+    assert torch.allclose(after, before[:, order], atol=1e-5)
+    assert not torch.allclose(after, before, atol=1e-2)
+
+
+def test_a_blind_renderer_does_not_see_the_code() -> None:
+    torch.manual_seed(0)
+    network, state = networks.renderer(), torch.randn(1, latents.CHANNELS, 2, 4, 6)
+    train_renderer.blind(network)
+    time, text = torch.full((1, 12), 20.0), torch.zeros(1, 5, networks.TEXT_WIDTH)
+    coded = state + latents.code(torch.ones(1, 13), (2, 4, 6))
+    with torch.no_grad():
+        assert torch.equal(network(state, time, text).sample, network(coded, time, text).sample)
