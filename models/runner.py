@@ -153,3 +153,12 @@ class BatchRunner(Runner, Protocol):
     def run_batch(self, tasks: Sequence[Task], calls: Sequence[Call]) -> Sequence[Frames | RylaError]:
         """Run tasks with equal `batch_key`; a call that was stopped meanwhile gets its error as its outcome."""
         ...
+
+
+@runtime_checkable
+class CheckpointRunner(Runner, Protocol):
+    """A runner with several checkpoints, some of them loaded."""
+
+    def resident(self) -> Sequence[str]:
+        """Checkpoints that a task need not wait for, by the names tasks call them; the base left out. Safe from any thread."""
+        ...

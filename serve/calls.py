@@ -14,10 +14,13 @@ from deployments.spec.request import Request
 from models.errors import Cancelled, RylaError
 from models.host import Event, Result
 from serve.call_metrics import CallMetrics
+from serve.consent import ConsentRule
 from serve.cost import Bill, bill
 from serve.dispatch import Ask, Dispatcher
+from serve.fallbacks import Fallbacks
 from serve.jobs import Jobs, new_job_id
 from serve.loras import Loras
+from serve.outside import UNSAID, Outside
 from serve.overflow import Mode
 from serve.problems import body_of
 
@@ -32,6 +35,7 @@ class Caller:
     idempotency_key: str | None
     deadline: float
     burst: Mode = Mode.AUTO
+    outside: Outside = UNSAID
 
 
 @dataclass(slots=True)
@@ -59,9 +63,20 @@ class Job:
 class Calls:
     """Accepts calls and carries them out."""
 
-    def __init__(self, dispatcher: Dispatcher, jobs: Jobs, rates: Mapping[str, float], metrics: CallMetrics, loras: Loras) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        jobs: Jobs,
+        rates: Mapping[str, float],
+        metrics: CallMetrics,
+        loras: Loras,
+        fallbacks: Fallbacks | None = None,
+        consent: ConsentRule | None = None,
+    ) -> None:
         self.jobs = jobs
         self.loras = loras
+        self.fallbacks = fallbacks
+        self._consent = ConsentRule() if consent is None else consent
         self._dispatcher = dispatcher
         self._rates = rates
         self.metrics = metrics
@@ -70,9 +85,10 @@ class Calls:
     async def accept(self, endpoint: Endpoint, request: Request, body: bytes, caller: Caller) -> Job:
         """Plan the call and write its row. Raises BadRequest and its kin before anything is written."""
         asked = getattr(request, "seed", None)
+        consent = await asyncio.to_thread(self._consent.check, request, caller.tenant)
         seed = secrets.randbelow(MAX_SEED + 1) if asked is None else int(asked)
         plan = await self.loras.resolve(await asyncio.to_thread(endpoint.plan, request, seed), caller.tenant)
-        job = Job(new_job_id(), endpoint, plan, seed, time.perf_counter(), Ask(caller.tenant, caller.burst))
+        job = Job(new_job_id(), endpoint, plan, seed, time.perf_counter(), self._ask(endpoint, request, plan, caller))
         row = self.jobs.accept(
             job.id,
             tenant=caller.tenant,
@@ -82,6 +98,7 @@ class Calls:
             seed=seed,
             key=caller.idempotency_key,
             deadline=caller.deadline,
+            consent=consent,
         )
         job.written = asyncio.create_task(row)
         try:
@@ -91,6 +108,11 @@ class Calls:
             raise
         self.metrics.accepted(job.id, plan)
         return job
+
+    def _ask(self, endpoint: Endpoint, request: Request, plan: Plan, caller: Caller) -> Ask:
+        outside = caller.outside.also(request)
+        fallback = None if self.fallbacks is None else self.fallbacks.of(endpoint, plan, caller.tenant, outside)
+        return Ask(caller.tenant, caller.burst, fallback, direct=fallback is not None and outside.only is not None)
 
     def abandon(self, job: Job) -> None:
         """The caller has gone, maybe before the job began: settle its row, unless that has happened already."""

@@ -17,7 +17,7 @@ class Bill:
 
 def bill(stages: Sequence[Finished], rates: Mapping[str, float]) -> Bill:
     """Add up the stages of a call. A card without a rate is charged as an L40S, as it always was."""
-    usd = sum(s.busy_s * s.card.share * rates.get(s.card.name, rates["L40S"]) for s in stages)
+    usd = sum(s.busy_s * s.card.share * rates.get(s.card.name, rates["L40S"]) if s.usd is None else s.usd for s in stages)
     return Bill(
         usd=round(usd, 6),
         gpu_seconds=sum(s.busy_s * s.card.share for s in stages),

@@ -11,10 +11,11 @@ from deployments.spec.endpoint import Plan
 from modal_burst.mirror import with_pulse
 from models.errors import BackendFailed, OutOfMemory, Overloaded, ReplicaLost
 from models.host import Event
-from serve.budget import Reservation
+from serve.budget import Refusal, Reservation
 from serve.estimator import HERE, THERE
+from serve.fallbacks import Fallback
 from serve.foresight import Foresight, Outlook, Ticket
-from serve.overflow import Decision, Mode, Offer, Reason, Route, Situation, decide
+from serve.overflow import Decision, Mode, Offer, Reason, Route, Situation, alone, decide, instead
 
 if TYPE_CHECKING:
     from serve.burst import Bursts
@@ -23,7 +24,7 @@ log = logging.getLogger("ryla.dispatch")
 
 LOOK_AGAIN_S: Final = 1.0  # a call that waits here may turn out to be late, or the mirror to be back
 RESERVE_TRIES: Final = 3
-HOLDS: Final = {Route.CLUSTER: (0, 1), Route.WHOLE: (), Route.PART: (1,), Route.NONE: ()}  # stages that run here
+HOLDS: Final = {Route.CLUSTER: (0, 1, 2), Route.WHOLE: (), Route.PART: (1, 2), Route.FALLBACK: (), Route.NONE: ()}  # stages that run here
 NAMES: Final = {Route.CLUSTER: HERE, Route.WHOLE: THERE, Route.PART: f"{THERE}+{HERE}"}
 NOWHERE: Final = "no capacity for this call within its deadline ({why}); try again later or allow more time"
 WHY: Final = {
@@ -32,19 +33,6 @@ WHY: Final = {
     Reason.NOT_MIRRORED: "the queue here is too long, and this model runs nowhere else",
     Reason.NO_GAIN: "neither here nor elsewhere could it be done in time",
 }
-
-
-class Backend(Protocol):
-    """Somewhere a plan can run."""
-
-    @property
-    def name(self) -> str:
-        """`cluster`, `modal`, `fal` or `comfyui`."""
-        ...
-
-    def run(self, plan: Plan, *, deadline: float | None) -> AsyncGenerator[Event, None]:
-        """Run `plan`, yielding Progress and, last, one Result. Closing the generator stops the run."""
-        ...
 
 
 class Cluster(Protocol):
@@ -62,22 +50,23 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the call's sender may choose. fallback: where it may go when it fits neither here nor on the mirror."""
+    """What the call's sender may choose. fallback: where it may go when neither here nor the mirror will do; direct: where it must go."""
 
     tenant: str = ""
     mode: Mode = Mode.AUTO
-    fallback: Backend | None = None
+    fallback: Fallback | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to run a plan. backend: the fallback's, when the route is NONE; money: a burst's."""
+    """One try to run a plan. money: set aside for it, outside. elsewhere: whether the cluster would do as well."""
 
     route: Route
     reason: Reason
     name: str
-    backend: Backend | None = None
     money: Reservation | None = None
+    elsewhere: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +124,26 @@ class Dispatcher:
                             raise
                         again, attempt = True, await self._after(error, call, now)
             finally:
-                if attempt.money is not None and self._bursts is not None:
-                    await self._bursts.give_up(plan, attempt.route, attempt.money)
+                await self._give_up(call, attempt)
 
     def _events(self, call: Sent, attempt: Attempt, *, movable: bool) -> "AsyncGenerator[Event | Attempt, None]":
-        if attempt.money is not None and self._bursts is not None:
-            return self._bursts.run(call.plan, attempt.route, attempt.money, deadline=call.deadline)
-        if attempt.backend is not None:
-            return attempt.backend.run(call.plan, deadline=call.deadline)
-        return self._here(call, movable=movable and call.ask.mode is Mode.AUTO and self._bursts is not None)
+        if attempt.money is None:
+            somewhere = self._bursts is not None or call.ask.fallback is not None
+            return self._here(call, movable=movable and call.ask.mode is Mode.AUTO and somewhere)
+        if attempt.route is Route.FALLBACK:
+            assert call.ask.fallback is not None
+            return call.ask.fallback.run(attempt.money, deadline=call.deadline)
+        assert self._bursts is not None
+        return self._bursts.run(call.plan, attempt.route, attempt.money, deadline=call.deadline)
+
+    async def _give_up(self, call: Sent, attempt: Attempt) -> None:
+        """Return what was set aside for an attempt that did not begin."""
+        if attempt.money is None:
+            return
+        if attempt.route is Route.FALLBACK and call.ask.fallback is not None:
+            await call.ask.fallback.give_up(attempt.money)
+        elif self._bursts is not None:
+            await self._bursts.give_up(call.plan, attempt.route, attempt.money)
 
     async def _here(self, call: Sent, *, movable: bool) -> "AsyncGenerator[Event | Attempt, None]":
         """Run on the cluster. While nothing is heard the call may still wait, and be late: then the last item is where it goes instead."""
@@ -166,15 +166,18 @@ class Dispatcher:
         decision, money = await self._choose(call, outlook, full=False)
         if money is None:
             return None
-        decision = replace(decision, reason=Reason.MOVED)
-        self._tell(call, decision)
-        return Attempt(decision.route, decision.reason, NAMES[decision.route], money=money)
+        if decision.route is not Route.FALLBACK:
+            decision = replace(decision, reason=Reason.MOVED)
+        return self._attempt(call, decision, money)
 
     async def _after(self, error: Exception, call: Sent, tried: Attempt) -> Attempt:
         """Where to try once more. Raises `error` when that would not help or is not wanted."""
         lost_here = isinstance(error, ReplicaLost) and not isinstance(error, BackendFailed)
-        if tried.backend is not None or call.left_s() <= 0:
+        if call.ask.direct or not tried.elsewhere or call.left_s() <= 0:
             raise error
+        if tried.route is Route.FALLBACK:
+            log.warning("%s failed a call, which is sent to the cluster: %s", tried.name, error)
+            return Attempt(Route.CLUSTER, Reason.FALLBACK_FAILED, HERE)
         if lost_here and tried.route is not Route.WHOLE:
             log.warning("a replica died under a call; it is sent once more")
             return Attempt(Route.CLUSTER, Reason.LOST, HERE)
@@ -189,13 +192,16 @@ class Dispatcher:
         """Where the call goes. Raises Overloaded when that is nowhere."""
         outlook = await self._foresight.outlook(call.plan, call.ticket)
         decision, money = await self._choose(call, outlook, full=full)
-        if decision.route is Route.NONE and call.ask.fallback is not None and call.ask.mode is Mode.AUTO:
-            self._tell(call, replace(decision, reason=Reason.FALLBACK))
-            return Attempt(Route.NONE, Reason.FALLBACK, call.ask.fallback.name, call.ask.fallback)
-        self._tell(call, decision)
         if decision.route is Route.NONE:
-            raise Overloaded(NOWHERE.format(why=WHY.get(decision.reason, f"the mirror: {decision.reason}")), decision.retry_after_s)
-        return Attempt(decision.route, decision.reason, NAMES[decision.route], money=money)
+            self._tell(call, decision)
+            raise Overloaded(NOWHERE.format(why=WHY.get(decision.reason, f"elsewhere: {decision.reason}")), decision.retry_after_s)
+        return self._attempt(call, decision, money)
+
+    def _attempt(self, call: Sent, decision: Decision, money: Reservation | None) -> Attempt:
+        self._tell(call, decision)
+        if decision.route is Route.FALLBACK and call.ask.fallback is not None:
+            return Attempt(decision.route, decision.reason, call.ask.fallback.name, money, decision.fits_here)
+        return Attempt(decision.route, decision.reason, NAMES[decision.route], money)
 
     async def _choose(self, call: Sent, outlook: Outlook, *, full: bool) -> tuple[Decision, Reservation | None]:
         """Decide, and take the offer up. An offer that proves refused is decided upon again."""
@@ -209,14 +215,28 @@ class Dispatcher:
             full=full,
         )
         for _ in range(RESERVE_TRIES):
-            decision = decide(situation, lambda: self._offers(call, outlook))
-            if decision.offer is None or self._bursts is None:
+            decision = self._decided(call, situation, outlook)
+            if decision.offer is None:
                 return decision, None
-            answer = await self._bursts.reserve(call.plan, call.ask.tenant, decision.offer)
+            answer = await self._reserve(call, decision, decision.offer)
             if isinstance(answer, Reservation):
                 return decision, answer
         refused = Offer(Route.WHOLE, 0.0, 0.0, Reason.SLOTS)
         return decide(situation, lambda: [refused]), None
+
+    def _decided(self, call: Sent, situation: Situation, outlook: Outlook) -> Decision:
+        fallback = call.ask.fallback
+        if call.ask.direct and fallback is not None:
+            return alone(situation, fallback.offer())
+        decision = decide(situation, lambda: self._offers(call, outlook))
+        return decision if fallback is None else instead(decision, situation, fallback.offer())
+
+    async def _reserve(self, call: Sent, decision: Decision, offer: Offer) -> Reservation | Refusal:
+        if decision.route is Route.FALLBACK:
+            assert call.ask.fallback is not None
+            return await call.ask.fallback.reserve()
+        assert self._bursts is not None
+        return await self._bursts.reserve(call.plan, call.ask.tenant, offer)
 
     def _offers(self, call: Sent, outlook: Outlook) -> list[Offer]:
         if self._bursts is None:

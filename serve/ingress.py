@@ -21,6 +21,7 @@ from serve.calls import Caller, Calls
 from serve.catalogue import entry, openapi_extra, schemas
 from serve.costs import add_costs
 from serve.lora_routes import add_lora_routes
+from serve.outside import Outside, nsfw_of
 from serve.overflow import Mode
 from serve.playground import add_playground
 from serve.presence import while_present
@@ -118,7 +119,8 @@ def _caller(api: Api, http: Request) -> Caller:
     if key is not None and not 1 <= len(key) <= 200:
         raise BadRequest(f"Idempotency-Key must have 1 to 200 characters, got {len(key)}")
     deadline = time.time() + _seconds(api, http.headers.get("x-timeout-seconds"))
-    return Caller(tenant_of_request(api, http), key, deadline, _burst(http.headers.get("x-burst")))
+    outside = Outside(nsfw_of(http.headers.get("x-nsfw")))
+    return Caller(tenant_of_request(api, http), key, deadline, _burst(http.headers.get("x-burst")), outside)
 
 
 def _burst(asked: str | None) -> Mode:

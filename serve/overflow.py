@@ -17,11 +17,12 @@ class Mode(StrEnum):
 
 
 class Route(StrEnum):
-    """How a call runs. PART: a chain's first half on the mirror, its second here."""
+    """How a call runs. PART: a chain's first half on the mirror, its second here. FALLBACK: outside, by another model or pod."""
 
     CLUSTER = "cluster"
     WHOLE = "whole"
     PART = "part"
+    FALLBACK = "fallback"
     NONE = "none"
 
 
@@ -46,7 +47,8 @@ class Reason(StrEnum):
     TENANT_BUDGET = "budget-tenant"
     MIRROR_FAILED = "mirror-failed"  # tried there first
     LOST = "replica-lost"  # tried here first
-    FALLBACK = "fallback"  # neither here nor on the mirror
+    FALLBACK = "fallback"  # neither here in time nor on the mirror
+    FALLBACK_FAILED = "fallback-failed"  # tried there first
 
 
 class Outstanding(Protocol):
@@ -98,12 +100,13 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where to run, and why. NONE: nothing fits; try again after `retry_after_s`."""
+    """Where to run, and why. NONE: nothing fits; try again after `retry_after_s`. fits_here: whether the cluster would do, if late."""
 
     route: Route
     reason: Reason
     offer: Offer | None = None
     retry_after_s: float | None = None
+    fits_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,25 @@ def decide(situation: Situation, offers: Callable[[], Sequence[Offer]]) -> Decis
         return Decision(best.route, Reason.FULL if situation.full else Reason.LATE if fits else Reason.DEADLINE, best)
     why = _why_not(found)
     return Decision(Route.CLUSTER, why) if fits else _refuse(situation, why, found)
+
+
+def instead(decision: Decision, situation: Situation, offer: Offer) -> Decision:
+    """The decision once a call's fallback is asked: it has its turn when the cluster is late, or refuses, and the mirror cannot help."""
+    asked = situation.mode is not Mode.AUTO
+    if asked or decision.offer is not None or decision.reason is Reason.IN_TIME or offer.refusal is not None:
+        return decision
+    here_s = situation.wait_s + situation.service_s
+    within_s = min(here_s - GAIN_S, situation.left_s) if decision.route is Route.CLUSTER else situation.left_s
+    if offer.done_s > within_s:
+        return decision
+    return Decision(Route.FALLBACK, Reason.FALLBACK, offer, fits_here=decision.route is Route.CLUSTER)
+
+
+def alone(situation: Situation, offer: Offer) -> Decision:
+    """The decision for a call that asks for its fallback's model itself."""
+    if offer.refusal is None and offer.done_s <= situation.left_s:
+        return Decision(Route.FALLBACK, Reason.ASKED, offer)
+    return Decision(Route.NONE, offer.refusal or Reason.NO_GAIN, None, offer.refused_for_s)
 
 
 def _forced(situation: Situation, offers: Sequence[Offer]) -> Decision:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from models.runner import Profile
+from deployments.spec.safety_settings import SafetySettings
 
 # USD per second, the published list of the present platform plus its CPU core; an operator's own cards have other rates.
 LIST_RATES: Mapping[str, float] = {
@@ -23,12 +23,11 @@ LIST_RATES: Mapping[str, float] = {
 }
 
 
-class Settings(BaseSettings):
+class Settings(SafetySettings):
     """Settings of one place. Frozen; every field can be set as `RYLA_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="RYLA_", frozen=True, extra="forbid")
 
-    profile: Profile = "tiny"
     host: str = Field(default="127.0.0.1", description="Address the HTTP API binds to.")
     port: int = Field(default=8000, ge=1, le=65535)
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -70,6 +69,13 @@ class Settings(BaseSettings):
     burst_usd_per_minute: float = Field(default=2.0, ge=0)
     burst_usd_per_day: float = Field(default=20.0, ge=0)
     burst_usd_per_tenant_day: float = Field(default=20.0, ge=0)
+    fal_key: str | None = Field(default=None, repr=False, description="Key for fal, where SFW calls fall back to; not given: nowhere.")
+    comfyui_url: str | None = Field(default=None, description="The legacy ComfyUI pod, where NSFW calls fall back to; not given: nowhere.")
+    comfyui_token: str | None = Field(default=None, repr=False, description="Bearer token of the pod, if it asks for one.")
+    comfyui_card: str = Field(default="L40S", description="The pod's card, by its name in `rates`.")
+    fallback_s: float = Field(default=300.0, gt=0, description="Longest that a call may take at fal or on the pod.")
+    fallback_request_s: float = Field(default=10.0, gt=0, description="Longest that one request to them may take.")
+    fallback_silence_s: float = Field(default=20.0, gt=0, description="Longest that they may not answer while a call is out.")
     commercial: bool | None = Field(default=None, description="Refuse non-commercial weights; not given: true in the full profile.")
     serve_retired: bool = Field(default=True, description="Whether retired paths with a stand-in still answer, not 410.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -10,7 +10,7 @@ from models.errors import NoFaceFound, Overloaded, ReplicaLost
 from serve.budget import Caps
 from serve.overflow import Mode, Reason
 from tests.modal_burst.loopback.server import LoopbackModal
-from tests.serve.bursting import BOUNDS, RATE, OneReplica, plan_of, rig_of, working
+from tests.serve.bursting import BOUNDS, RATE, plan_of, rig_of, working
 
 pytestmark = pytest.mark.asyncio
 
@@ -78,14 +78,6 @@ async def test_a_full_cluster_and_no_money_is_an_honest_refusal(rig):
         await rig.call()
     assert refused.value.retry_after_s >= 1
     assert rig.decisions[-1].reason is Reason.CALL_BUDGET
-
-
-async def test_what_fits_nowhere_goes_to_its_fallback(rig):
-    rig.cluster.failing = [Overloaded("full", 2.0)]
-    rig.cloud.undeploy("ryla-mirror")
-    rig.bursts.budget.caps = Caps(per_call=0.001, per_minute=1, per_day=1, per_tenant_day=1, calls=1)
-    assert await rig.call(fallback=OneReplica(0.01, "fal")) == b"here"
-    assert rig.started[-1] == ("fal", "fallback")
 
 
 async def test_a_replica_that_dies_costs_one_more_try_and_no_more(rig):
