@@ -6,13 +6,14 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deployments.spec.endpoint import Endpoint, Plan
 from deployments.spec.fields import MAX_SEED
 from deployments.spec.request import Request
 from models.errors import Cancelled, RylaError
 from models.host import Event, Result
+from models.runner import Fact
 from serve.call_metrics import CallMetrics
 from serve.consent import ConsentRule
 from serve.cost import Bill, bill
@@ -29,13 +30,14 @@ log = logging.getLogger("ryla.calls")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls, and what the headers ask for."""
+    """Who calls, and what the headers ask for. facts: what the reply tells beside what the plan and the run tell."""
 
     tenant: str
     idempotency_key: str | None
     deadline: float
     burst: Mode = Mode.AUTO
     outside: Outside = UNSAID
+    facts: Mapping[str, Fact] = field(default_factory=dict[str, Fact])
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class Calls:
         consent = await asyncio.to_thread(self._consent.check, request, caller.tenant)
         seed = secrets.randbelow(MAX_SEED + 1) if asked is None else int(asked)
         plan = await self.loras.resolve(await asyncio.to_thread(endpoint.plan, request, seed), caller.tenant)
+        plan.facts.update(caller.facts)
         job = Job(new_job_id(), endpoint, plan, seed, time.perf_counter(), self._ask(endpoint, request, plan, caller))
         row = self.jobs.accept(
             job.id,

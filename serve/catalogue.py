@@ -5,6 +5,7 @@ from typing import Any
 
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Endpoint
+from deployments.spec.request import Request
 
 MEDIA_TYPES = {"image": ("image/png", "image/jpeg", "image/webp"), "video": ("video/mp4", "image/webp")}
 
@@ -28,21 +29,27 @@ def entry(endpoint: Endpoint, deployments: Mapping[str, Deployment], profile: st
         "outputType": endpoint.output_type,
         "supportsNSFW": endpoint.nsfw,
         "supportsLoRA": endpoint.lora,
+        "fallbacks": {"fal": endpoint.fal and endpoint.fal.id, "comfyui": endpoint.comfyui and endpoint.comfyui.kind},
         "expectedUsdPerUnit": round(sum(d.seconds_per_unit * rates[card] * share for d, (card, share) in zip(used, cards, strict=True)), 6),
     }
 
 
 def openapi_extra(endpoint: Endpoint) -> dict[str, Any]:
-    """The request body and the replies of an endpoint; its schema is read by hand, so FastAPI cannot know them."""
-    ok = {media: {"schema": {"type": "string", "format": "binary"}} for media in (*MEDIA_TYPES[endpoint.output_type], "text/event-stream")}
+    """The request body and the replies of an endpoint."""
+    return operation(endpoint.request, endpoint.output_type, endpoint.example)
+
+
+def operation(request: type[Request], output_type: str, example: Mapping[str, Any]) -> dict[str, Any]:
+    """A request body that is read by hand, so that FastAPI cannot know it, and the replies: media or problems."""
+    ok = {media: {"schema": {"type": "string", "format": "binary"}} for media in (*MEDIA_TYPES[output_type], "text/event-stream")}
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         "requestBody": {
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": {"$ref": f"#/components/schemas/{endpoint.request.__name__}"},
-                    **({"example": endpoint.example} if endpoint.example else {}),
+                    "schema": {"$ref": f"#/components/schemas/{request.__name__}"},
+                    **({"example": dict(example)} if example else {}),
                 }
             },
         },
@@ -69,8 +76,8 @@ PROBLEMS = {
 }
 
 
-def schemas(endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
-    """OpenAPI components of all request schemas."""
+def schemas(endpoints: Mapping[str, Endpoint], *others: type[Request]) -> dict[str, Any]:
+    """OpenAPI components of all request schemas, and of `others`."""
     found: dict[str, Any] = {
         "Problem": {
             "type": "object",
@@ -83,7 +90,7 @@ def schemas(endpoints: Mapping[str, Endpoint]) -> dict[str, Any]:
             },
         }
     }
-    for request in {endpoint.request for endpoint in endpoints.values()}:
+    for request in {*others, *(endpoint.request for endpoint in endpoints.values())}:
         schema = request.model_json_schema(ref_template="#/components/schemas/{model}", by_alias=False)
         found |= schema.pop("$defs", {})
         found[request.__name__] = schema

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Endpoint, Retired
+from deployments.spec.request import Request as Asked
+from deployments.studio import StudioRequest
 from models.errors import BadRequest, RylaError
 from models.host import Event, Result
 from serve.auth import tenant_of
@@ -20,6 +22,8 @@ from serve.bodies import parse, read_body
 from serve.calls import Caller, Calls
 from serve.catalogue import entry, openapi_extra, schemas
 from serve.costs import add_costs
+from serve.fallbacks import FAL
+from serve.fetch import Fetcher
 from serve.lora_routes import add_lora_routes
 from serve.outside import Outside, nsfw_of
 from serve.overflow import Mode
@@ -29,6 +33,7 @@ from serve.problems import problem
 from serve.replies import event_reply, headers_of, media_reply
 from serve.retired import add_retired
 from serve.settings import Settings
+from serve.studio import Chosen, Studio, add_studio
 
 Readiness = Callable[[], Awaitable[dict[str, bool]]]
 
@@ -43,6 +48,7 @@ class Api:
     settings: Settings
     readiness: Readiness
     retired: Mapping[str, Retired] = field(default_factory=dict[str, Retired])
+    fetcher: Fetcher = field(default_factory=Fetcher)
 
 
 def create_app(api: Api) -> FastAPI:
@@ -55,6 +61,7 @@ def create_app(api: Api) -> FastAPI:
     add_costs(app, api.calls.jobs, api.settings, lambda http: tenant_of_request(api, http))
     add_lora_routes(app, api.calls.loras, lambda http: tenant_of_request(api, http))
     add_playground(app, api.endpoints, lambda endpoint, http, body: _call(api, endpoint, http, body))
+    _add_studio(app, api)
     _add_problems(app, api)
     app.openapi = lambda: _openapi(app, api)
     return app
@@ -81,8 +88,10 @@ def _add_endpoint(app: FastAPI, api: Api, endpoint: Endpoint) -> None:
 
 async def _call(api: Api, endpoint: Endpoint, http: Request, body: bytes) -> Response:
     """One call of an endpoint, from its raw body to its reply."""
-    caller = _caller(api, http)
-    request = parse(endpoint.request, body)
+    return await _reply(api, endpoint, http, parse(endpoint.request, body), body, _caller(api, http))
+
+
+async def _reply(api: Api, endpoint: Endpoint, http: Request, request: Asked, body: bytes, caller: Caller) -> Response:
     job = await api.calls.accept(endpoint, request, body, caller)
     events = api.calls.carry_out(job, caller.deadline)
     if "text/event-stream" in http.headers.get("accept", ""):
@@ -96,6 +105,15 @@ async def _call(api: Api, endpoint: Endpoint, http: Request, body: bytes) -> Res
         api.calls.abandon(job)
     await job.settled()
     return media_reply(result, headers_of(job, result, api.deployments, api.settings.profile))
+
+
+def _add_studio(app: FastAPI, api: Api) -> None:
+    async def answer(chosen: Chosen, http: Request) -> Response:
+        caller = replace(_caller(api, http), outside=chosen.outside, facts=chosen.facts)
+        return await _reply(api, chosen.endpoint, http, chosen.request, chosen.raw, caller)
+
+    has_fal = api.calls.fallbacks is not None and api.calls.fallbacks.has(FAL)
+    add_studio(app, Studio(api.endpoints, api.fetcher, has_fal=has_fal), lambda http: tenant_of_request(api, http), answer)
 
 
 async def _last(events: AsyncGenerator[Event, None]) -> Result:
@@ -191,6 +209,6 @@ def _openapi(app: FastAPI, api: Api) -> dict[str, Any]:
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = schema.setdefault("components", {})
-        components["schemas"] = components.get("schemas", {}) | schemas(api.endpoints)
+        components["schemas"] = components.get("schemas", {}) | schemas(api.endpoints, StudioRequest)
         app.openapi_schema = schema
     return app.openapi_schema
