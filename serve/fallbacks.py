@@ -151,8 +151,8 @@ class Fallback:
     def offer(self) -> Offer:
         """What it promises now."""
         refusal = self._refusal()
-        done_s = self._owner.takes(self._work).median
-        return Offer(Route.FALLBACK, done_s, self._work.usd, refusal and refusal.reason, refusal and refusal.for_s)
+        takes = self._owner.takes(self._work)
+        return Offer(Route.FALLBACK, takes.median, self._work.usd, refusal and refusal.reason, refusal and refusal.for_s, takes.sure)
 
     async def reserve(self) -> Reservation | Refusal:
         """Take the offer up: money and a lease, which `run` settles."""

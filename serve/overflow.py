@@ -71,7 +71,8 @@ class Outstanding(Protocol):
 class Offer:
     """What one way to burst promises.
 
-    done_s: until its result. usd: what must be set aside for it. refusal: why it cannot be had now, and for how long if that is known.
+    done_s: until its result; `sure` when that was measured and is no mere prior, which refuses nobody. usd: what must be set aside for it.
+    refusal: why it cannot be had now, and for how long if that is known.
     """
 
     route: Route
@@ -79,6 +80,7 @@ class Offer:
     usd: float = 0.0
     refusal: Reason | None = None
     refused_for_s: float | None = None
+    sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +155,20 @@ def instead(decision: Decision, situation: Situation, offer: Offer) -> Decision:
     asked = situation.mode is not Mode.AUTO
     if asked or decision.offer is not None or decision.reason is Reason.IN_TIME or offer.refusal is not None:
         return decision
-    here_s = situation.wait_s + situation.service_s
-    within_s = min(here_s - GAIN_S, situation.left_s) if decision.route is Route.CLUSTER else situation.left_s
-    if offer.done_s > within_s:
-        return decision
-    return Decision(Route.FALLBACK, Reason.FALLBACK, offer, fits_here=decision.route is Route.CLUSTER)
+    here_s, fits_here = situation.wait_s + situation.service_s, decision.route is Route.CLUSTER
+    gains = offer.done_s <= min(here_s - GAIN_S, situation.left_s) if fits_here else _in_time(offer, situation)
+    return Decision(Route.FALLBACK, Reason.FALLBACK, offer, fits_here=fits_here) if gains else decision
 
 
 def alone(situation: Situation, offer: Offer) -> Decision:
     """The decision for a call that asks for its fallback's model itself."""
-    if offer.refusal is None and offer.done_s <= situation.left_s:
+    if offer.refusal is None and _in_time(offer, situation):
         return Decision(Route.FALLBACK, Reason.ASKED, offer)
     return Decision(Route.NONE, offer.refusal or Reason.NO_GAIN, None, offer.refused_for_s)
+
+
+def _in_time(offer: Offer, situation: Situation) -> bool:
+    return offer.done_s <= situation.left_s or not offer.sure
 
 
 def _forced(situation: Situation, offers: Sequence[Offer]) -> Decision:
