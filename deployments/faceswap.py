@@ -9,12 +9,22 @@ from deployments.spec.fields import Clip, Fps, ImageFormat, Picture, VideoFormat
 from deployments.spec.inputs import clip, still
 from models.faceswap.swapper import FaceSwapper
 from models.media import Encoding
+from models.weights import Checkpoint
 
 FACE_SWAP = Deployment(
     name="face-swap",
     model="face-swap",
     summary="Puts a face on the faces of a picture or a clip.",
     runner=FaceSwapper,
+    weights={
+        "insightface": Checkpoint(
+            repo="deepinsight/insightface", revision=None, licence="insightface-non-commercial", files=("*.onnx",), optional=True
+        ),
+        # Published as Apache-2.0, but made with NVIDIA's StyleGAN2 and on pictures that are not for commerce: the operator decides.
+        "restorer": Checkpoint(
+            repo="TencentARC/GFPGANv1", revision=None, licence="unknown", files=("GFPGANv1.4.safetensors",), optional=True
+        ),
+    },
     gpu=Gpu(vram_gb=6, share={"L40S": 0.25, "A100-80GB": 0.1}),
     replicas=Replicas(min=1, max=4, target_wait_s=15, longest_s=600, kept_on_laptop=True),
     concurrency=4,

@@ -20,6 +20,7 @@ from modal_burst.wire import Wire
 
 WEIGHTS = "/weights"
 LORA_CACHE = "/tmp/loras"
+FACE_GALLERY = "/root/face-gallery.json"
 LIBRARIES = ("torch", "diffusers", "transformers")  # what takes longest to import, and is the same for every pool
 CONTAINERS = 4  # of a pool, unless its caller asks for another number
 IDLE_S = 10
@@ -36,12 +37,19 @@ environment = {
     "RYLA_COMMERCIAL": None if settings.commercial is None else str(settings.commercial),
     "RYLA_LORA_ROOT": settings.lora_root,
     "RYLA_LORA_CACHE": LORA_CACHE,
+    "RYLA_NSFW_GATE": settings.nsfw_gate,
+    "RYLA_MINOR_GATE": settings.minor_gate,
+    "RYLA_WATERMARK": str(settings.watermark),
+    "RYLA_C2PA": str(settings.c2pa),
+    "RYLA_FACE_GALLERY": FACE_GALLERY,
     "RYLA_MIRROR_SECRETS": ",".join(settings.mirror_secrets) or None,  # a container must find the same ones here as were deployed
 }
 image = modal.Image.debian_slim(python_version="3.11").pip_install_from_requirements(str(ROOT / LOCKS[0]))
 image = image.pip_install_from_requirements(str(ROOT / LOCKS[1]), extra_options="--no-deps")
 for lock in LOCKS:
     image = image.add_local_file(str(ROOT / lock), f"/root/{lock}")
+if modal.is_local() and settings.face_gallery.exists():
+    image = image.add_local_file(str(settings.face_gallery), FACE_GALLERY)  # as it is when deployed
 image = image.add_local_python_source(*SOURCES, ignore=lambda path: not travels(path.resolve().relative_to(ROOT)))
 app = modal.App(settings.mirror_app, image=image, tags={"manifest": manifest(settings.profile), "profile": settings.profile})
 

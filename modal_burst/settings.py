@@ -6,15 +6,15 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from deployments.spec.safety_settings import SafetySettings
 from models.runner import Profile
 
 
-class MirrorSettings(BaseSettings):
+class MirrorSettings(SafetySettings):
     """Settings of the mirror, `RYLA_<NAME>` in the environment; the weights' ones mean what they mean on the cluster."""
 
     model_config = SettingsConfigDict(env_prefix="RYLA_", frozen=True, extra="ignore")
 
-    profile: Profile = "tiny"
     mirror_app: str = Field(default="ryla-mirror", description="Name the mirror is deployed under.")
     weights_root: Path = Path("var/weights")
     weights_mirror: str | None = None

@@ -75,7 +75,12 @@ class NotLicensed(Forbidden):
 
 
 class Refused(Forbidden):
-    """The safety rules refuse the request."""
+    """The safety rules refuse the request. `args` are the sentence and the rule: consent, blocklist, persona, nsfw or minor."""
+
+    @property
+    def rule(self) -> str:
+        """Which rule refused."""
+        return str(self.args[1]) if len(self.args) > 1 else "unnamed"
 
 
 class PoorQuality(RylaError):

@@ -13,6 +13,7 @@ from models.batcher import Batcher
 from models.errors import NotConfigured
 from models.inlet import Inlet, Outlet
 from models.media import Encoding, content_type, encode
+from models.provenance import Sealer
 from models.runner import CPU, BatchRunner, Call, Card, Finished, FrameEvent, FrameRunner, Frames, Progress, Runner
 from models.stopping import stop
 from models.task import Task
@@ -49,8 +50,10 @@ class _Clock:
 class RunnerHost:
     """Runs tasks on one runner, `concurrency` at a time, each in a thread of its own."""
 
-    def __init__(self, runner: Runner, concurrency: int = 1, card: Card = CPU, *, batch: int = 1) -> None:
+    def __init__(self, runner: Runner, concurrency: int = 1, card: Card = CPU, *, batch: int = 1, sealer: Sealer | None = None) -> None:
+        """sealer: signs media with a swapped face; None signs nothing."""
         self.runner = runner
+        self._sealer = sealer
         self.card = card
         self.running = 0
         self.steps: Counter[str] = Counter()  # steps taken since the start, by stage
@@ -79,6 +82,7 @@ class RunnerHost:
         def work() -> Result:
             clock.start()
             media = encode(self._frames(task, call, inlet), encoding, call)
+            media = self._sealed(media, content_type(encoding.format), call, inlet)
             ours = Finished(call.facts, clock.elapsed() - (inlet.waited_s if inlet else 0.0), call.seconds, self.card, call.steps)
             return Result(media, content_type(encoding.format), (ours,))
 
@@ -109,6 +113,15 @@ class RunnerHost:
         async with self._slot(), aclosing(self._stream(call, lambda: self._in_thread(work), inlet=inlet, outlet=outlet)) as events:
             async for event in events:
                 yield event
+
+    def _sealed(self, media: bytes, kind: str, call: Call, inlet: Inlet | None) -> bytes:
+        """The media, signed when this run or one before it swapped a face. Fact: "provenance", what signed."""
+        before = inlet.finished.chain() if inlet and inlet.finished else ()
+        swapped = next((facts for facts in (call.facts, *(run.facts for run in before)) if facts.get("faces_swapped")), None)
+        if self._sealer is None or swapped is None:
+            return media
+        call.facts["provenance"] = self._sealer.name
+        return self._sealer.seal(media, kind, swapped)
 
     def _frames(self, task: Task, call: Call, inlet: Inlet | None) -> Iterator[Frames]:
         if inlet is None:

@@ -6,11 +6,12 @@ verified; runners load from folders alone, so the `tiny` and the `full` profile 
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from models.errors import NotLicensed, WeightsMissing
+from models.safety import SafetyRules
 
 log = logging.getLogger("ryla.weights")
 
@@ -54,10 +55,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What a runner is built from: a verified folder a role, and the device to load it on ("cpu", "cuda", "cuda:1")."""
+    """What a runner is built from: a verified folder a role, the device to load it on ("cpu", "cuda", "cuda:1"), and the place's rules."""
 
     files: Mapping[str, Path]
     device: str = "cpu"
+    safety: SafetyRules = field(default_factory=SafetyRules)
 
 
 class WeightStore(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Endpoint, Plan
-from models.errors import BadRequest, Cancelled, Conflict, Forbidden, NotFound, Retired, TooLarge, Unauthorized
+from models.errors import BadRequest, Cancelled, Conflict, Forbidden, NotFound, Refused, Retired, TooLarge, Unauthorized
 from models.host import Result
 from serve import metrics
 from serve.cost import Bill
@@ -63,6 +63,8 @@ class CallMetrics:
     def refused(self, error: BaseException) -> None:
         """A call gets no result."""
         self._write(metrics.REFUSALS, 1, reason=type(error).__name__)
+        if isinstance(error, Refused):
+            self._write(metrics.FACE_REFUSALS, 1, rule=error.rule)
 
     def ended(
         self,

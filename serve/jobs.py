@@ -97,8 +97,12 @@ class Jobs:
         seed: int,
         key: str | None,
         deadline: float,
+        consent: list[dict[str, Any]] | None = None,
     ) -> None:
-        """Write the row of a new job. Raises Conflict when the idempotency key was used before."""
+        """Write the row of a new job. Raises Conflict when the idempotency key was used before.
+
+        consent: what the caller attests, an entry a source face.
+        """
         row: dict[str, Any] = {
             "id": job_id,
             "tenant": tenant,
@@ -110,6 +114,7 @@ class Jobs:
             "seed": str(seed),
             "accepted_at": time.time(),
             "deadline": deadline,
+            "consent": consent,
         }
         await self._thread(lambda: self._insert(row))
 

@@ -63,6 +63,7 @@ OUTPUTS = _counter("ryla_outputs", "Pictures and clips delivered.", "endpoint", 
 GPU_SECONDS = _counter("ryla_gpu_seconds", "Whole-card seconds billed.", "endpoint", "backend", "card")
 COST_USD = _counter("ryla_cost_usd", "Cost of calls, in USD.", "endpoint", "media", "backend", "card")
 FACE_FRAMES = _counter("ryla_face_frames", "Frames by what the face swap did: swapped or missed.", "model", "outcome")
+FACE_REFUSALS = _counter("ryla_face_refusals", "Face swaps refused by the safety rules, by rule.", "rule")
 CLIP_QUALITY = _counter("ryla_clips_judged", "Clips by what the quality gates found: ok, or each kind of fault.", "model", "found")
 QUEUE_AGE_SECONDS = _gauge("ryla_queue_age_seconds", "Age of the oldest call that no replica has begun.", "model")
 WAITING = _gauge("ryla_waiting_calls", "Calls that no replica has begun.", "model")

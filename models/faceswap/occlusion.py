@@ -25,10 +25,15 @@ _MARGIN = 4
 _SUDDEN = (18.0, 34.0)  # difference from the usual look, in units of Lab: from here a point may be hidden, from here it is
 _UNUSUAL = 3.0  # times the point's own usual difference that it must be as well
 _THIN = (13.0, 24.0)  # darker than its surroundings, from here a line may lie over skin, from here it does
-_DARK = (38.0, 60.0)  # the same of whole areas, against the skin of the face
+_DARK = (60.0, 85.0)  # the same of whole areas, against the skin of the face
 _LEARN, _YIELD = 0.12, 0.02  # how fast the usual look follows what is seen: of points in view, of hidden ones
 _MOVING = 0.45  # of a difference that counts where expression changes the look: eyes and mouth
+_HOLE = 13  # points across a hole in what hides the face that is filled
 _LEAST = 0.015  # of the face that must be hidden for anything to be
+_LIGHT_STEP = 3.0  # most that the light on the whole face changes from frame to frame, in units of Lab
+_SPREAD = (4.0, 9.0)  # bounds of a point's usual difference
+_EVERYWHERE = 0.75  # of the face that cannot be hidden at once and still be followed: then the light has changed
+_NOSE = (1, 2, 4, 5, 45, 275, 48, 278, 98, 327, 115, 344, 129, 358, 203, 423, 198, 420)  # its sides are dark by their own shadow
 _BROWS = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107, 276, 283, 282, 295, 285, 300, 293, 334, 296, 336)
 _SKIN = (1, 4, 5, 50, 101, 117, 205, 280, 330, 346, 425)
 _CHEEK_LINE = (50, 280, 205, 425)
@@ -77,24 +82,41 @@ class _Look:
         self._usual: FloatArray | None = None
         self._spread = np.full((SIDE, SIDE), 6.0, np.float32)
         self._known = np.zeros((SIDE, SIDE), np.float32)
+        self._hidden = np.zeros((SIDE, SIDE), np.float32)
+        self._light = np.zeros(3, np.float32)
 
     def hidden(self, frame: Image, landmarks: FloatArray) -> FloatArray:
         """(SIDE, SIDE) in 0..1: how surely each point is hidden in `frame`; learns from it."""
         seen = self._raster.spread(smooth_step(facing(landmarks), 0.1, 0.3))
         lab = self._unrolled(frame, landmarks)
-        colour = lab - _typical(lab, self.home)
-        strange = _strange(colour, seen) * self._bare
+        strange = _strange(lab - _typical(lab, self.home), seen) * self._bare
         if self._usual is None:
-            self._usual = colour.copy()
+            self._usual = lab.copy()
+        colour = lab - self._follow_light(lab, seen)
         change = np.linalg.norm((colour - self._usual) * _LIGHTNESS, axis=-1) * self._moving
         change = cv2.GaussianBlur(change, (0, 0), 1.2).astype(np.float32)
         sudden = smooth_step(change, *_SUDDEN) * smooth_step(change / self._spread, _UNUSUAL, _UNUSUAL + 1.5)
-        hidden = np.maximum(sudden * smooth_step(self._known, 0.3, 0.6), strange) * seen
+        sudden *= smooth_step(self._known, 0.3, 0.6)
+        if float((sudden * seen).sum()) > _EVERYWHERE * float(seen.sum()):
+            self._usual, self._known[:] = colour.copy(), 0.05
+            sudden[:] = 0
+        hidden = np.maximum(sudden, strange) * seen
+        self._hidden = hidden
         self._learn(colour, change, hidden, seen)
         if float(hidden.mean()) < _LEAST * float(seen.mean()):
             return np.zeros((SIDE, SIDE), np.float32)
-        grown = cv2.dilate(hidden, np.ones((3, 3), np.uint8))
+        whole = cv2.morphologyEx(hidden, cv2.MORPH_CLOSE, np.ones((_HOLE, _HOLE), np.uint8))  # eyes and mouth under a hand
+        grown = cv2.dilate(whole, np.ones((3, 3), np.uint8)) * seen
         return cv2.GaussianBlur(grown, (0, 0), 1.0).astype(np.float32)
+
+    def _follow_light(self, lab: FloatArray, seen: FloatArray) -> FloatArray:
+        """How much lighter and more tinted (3,) the whole face is than usual: it follows slowly, since a hand is no lamp."""
+        assert self._usual is not None
+        sure = (seen > 0.5) & (self._hidden < 0.3)
+        if sure.sum() > 0.1 * SIDE * SIDE:
+            now = np.median((lab - self._usual)[sure], axis=0)
+            self._light = self._light + np.clip(now - self._light, -_LIGHT_STEP, _LIGHT_STEP).astype(np.float32)
+        return self._light
 
     def _unrolled(self, frame: Image, landmarks: FloatArray) -> FloatArray:
         """(SIDE, SIDE, 3) in Lab; large faces are averaged down first, or fine texture would flicker."""
@@ -116,7 +138,7 @@ class _Look:
         pace = np.where(hidden > 0.3, _YIELD, _LEARN) * seen
         pace = np.where(first, seen, pace).astype(np.float32)
         self._usual += pace[..., None] * (colour - self._usual)
-        self._spread += np.where(first, 0, pace) * (np.clip(change, 4.0, 30.0) - self._spread)
+        self._spread += np.where(first, 0, pace) * (np.clip(change, *_SPREAD) - self._spread)
         self._known = np.minimum(1, self._known + np.float32(0.12) * seen * (hidden < 0.3))
 
 
@@ -145,8 +167,9 @@ def _zones(home: FloatArray) -> tuple[FloatArray, FloatArray]:
     brows = near(np.array(_BROWS), 4, 7)
     eyes = np.maximum(near(features[1], 2.5, 4.5), near(features[2], 2.5, 4.5))
     edge = near(bundled.topology("oval"), 3, 6)
+    nose = near(np.array(_NOSE), 5, 9)
     above = smooth_step(y, float(home[list(_CHEEK_LINE), 1].mean()) + 6, float(home[list(_CHEEK_LINE), 1].mean()) - 2)
-    return 1 - (1 - np.float32(_MOVING)) * moving, above * (1 - np.maximum.reduce([brows, eyes, edge]))
+    return 1 - (1 - np.float32(_MOVING)) * moving, above * (1 - np.maximum.reduce([brows, eyes, edge, nose]))
 
 
 def _typical(lab: FloatArray, home: FloatArray) -> FloatArray:

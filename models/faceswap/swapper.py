@@ -9,10 +9,12 @@ from itertools import islice
 
 from models.errors import BadRequest, NoFaceFound
 from models.faceswap.brush import Batch, Brush
+from models.faceswap.embedded import EmbeddedEngine
 from models.faceswap.engine import Engine
 from models.faceswap.mesh import Mesh
 from models.faceswap.occlusion import Occlusion
 from models.faceswap.restore import Restorer, Steadying, chosen
+from models.faceswap.safety import Guard
 from models.faceswap.smoothing import smooth
 from models.faceswap.tracker import Tracked, Tracker
 from models.runner import Call, Frames
@@ -31,6 +33,7 @@ class FaceSwapper:
         self.engine = _engine(loading)
         self.restorer = restorer if restorer is not None else _restorer(loading)
         self._mesh = Mesh()
+        self._guard = Guard(loading.safety, self.engine if isinstance(self.engine, EmbeddedEngine) else EmbeddedEngine())
         # While one batch is painted the next is tracked and the last one encoded.
         self._workers = min(4, len(os.sched_getaffinity(0)))
         self._painters = ThreadPoolExecutor(self._workers, thread_name_prefix="paint")
@@ -47,13 +50,16 @@ class FaceSwapper:
     def transform(self, task: Task, frames: Iterator[Frames], call: Call) -> Iterator[Frames]:
         """Swap the face in `frames`, holding back a few of them; frames without a face come out unchanged.
 
-        Facts: "engine", "frames", "faces_swapped" (frames with a swapped face), "restored". Seconds: "track", "swap".
-        Raises NoFaceFound for a source without a face, and at the end for a target without one when the task requires it; WeightsMissing
-        when a restorer is required and none is installed.
+        Facts: "engine", "frames", "faces_swapped" (frames with a swapped face), "restored", and what the guard says. Seconds: "track",
+        "swap".
+        Raises Refused where the safety rules say so; NoFaceFound for a source without a face, and at the end for a target without one
+        when the task requires it; WeightsMissing when a restorer, or a gate that the place requires, is not installed.
         """
         task = _mine(task)
         restorer = chosen(task.restore, self.restorer)
         call.facts |= {"engine": self.engine.name, "frames": 0, "faces_swapped": 0, "restored": restorer is not None}
+        if self._guard.admit(task, call):
+            frames = self._guard.watch(frames, call)
         sources = [self.engine.read_source(source.image) for source in task.sources]
         tracked = smooth(Tracker(self.engine, task.sources).track(frames))
         if task.mask.occlusion:
@@ -112,8 +118,6 @@ def _engine(loading: Loading) -> Engine:
         from models.faceswap.insightface import InsightFaceEngine
 
         return InsightFaceEngine(folder, loading.device)
-    from models.faceswap.embedded import EmbeddedEngine
-
     return EmbeddedEngine()
 
 

@@ -23,7 +23,7 @@ from models.errors import BadRequest
 from models.host import Result, RunnerHost
 from models.runner import Progress
 from models.tiny import TinyStore
-from models.weights import Loading
+from models.weights import Loading, folders
 from tests.modal_burst.loopback.server import LoopbackModal
 from tests.modal_burst.plans import chain_plan
 from tests.modal_burst.scripted import up
@@ -48,7 +48,7 @@ async def here(plan, store):
     hosts = []
     for stage in plan.stages:
         declared = deployments()[stage.deployment]
-        hosts.append(RunnerHost(declared.runner(Loading({role: store.folder(c) for role, c in declared.weights.items()}))))
+        hosts.append(RunnerHost(declared.runner(Loading(folders(store, declared.weights)))))
     upstream = hosts[0].frames(plan.stages[0].task)
     events = [event async for event in hosts[1].produce(plan.stages[1].task, plan.encoding, upstream=upstream)]
     for host in hosts:

@@ -18,8 +18,8 @@ from serve.replica_metrics import ReplicaMetrics
 
 UNITS = ("_seconds", "_usd", "_bytes", "_usd_per_hour")
 COUNTS = re.compile(
-    r"ryla_(calls|objective_calls|refusals|outputs|face_frames|clips_judged|waiting_calls|burst_decisions|replica_up|running_calls|cold_starts"
-    r"|steps|batch_size|out_of_memory|loras_found|loras_kept|lora_evictions)"
+    r"ryla_(calls|objective_calls|refusals|face_refusals|outputs|face_frames|clips_judged|waiting_calls|burst_decisions|replica_up"
+    r"|running_calls|cold_starts|steps|batch_size|out_of_memory|loras_found|loras_kept|lora_evictions)"
 )
 
 

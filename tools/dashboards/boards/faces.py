@@ -69,6 +69,13 @@ FACES = Board(
                     ),
                 ),
                 Panel(
+                    "Faces refused",
+                    "Swaps an hour that the safety rules refuse, by rule.",
+                    "short",
+                    (Query("sum by (rule) (rate(ray_ryla_face_refusals_total[1h])) * 3600", "{{rule}}", NO_FAULT),),
+                    "stacked",
+                ),
+                Panel(
                     "Bad media",
                     "Calls an hour with pictures, clips or LoRAs that cannot be used.",
                     "short",
