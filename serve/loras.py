@@ -139,7 +139,8 @@ class Loras:
             raise LoraRejected(f"its rank is {header.rank}, {new.base} takes at most {base.rank}; resize it with your trainer's tool")
         digest = sha256(file)
         known = self._named(new, digest, tenant)
-        if known is not None:
+        if known is not None:  # brought again, perhaps because the file was lost or damaged where it lay
+            self._files.put(file, digest, again=True)
             return _shown(known), False
         facts = checked(file, base)
         self._files.put(file, digest)

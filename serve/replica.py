@@ -19,7 +19,7 @@ from models.host import Event, Result, RunnerHost
 from models.lora.holding import held
 from models.runner import Card, Finished, FrameEvent
 from models.weights import Loading, folders
-from serve.affinity import part_of
+from serve.affinity import held_parts
 from serve.apps import handle_of
 from serve.cluster import ClusterBackend
 from serve.estimator import HERE
@@ -117,8 +117,8 @@ class Replica:
         return ReplicaState(os.getpid(), self._host.running, dict(self._host.steps), found)
 
     def record_routing_stats(self) -> dict[str, list[str]]:
-        """Called by Serve: the LoRAs in memory, so that the routers of all gateways agree on where they are."""
-        return {"held": [part_of(key) for key in self._loras.tiers.kept()] if self._loras is not None else []}
+        """Called by Serve: the LoRAs and checkpoints in memory, so that the routers of all gateways agree on where they are."""
+        return {"held": held_parts(self._host.runner, self._loras.tiers.kept() if self._loras is not None else ())}
 
     def check_health(self) -> None:
         """Called by Serve: a card that ran out of memory is fragmented for good, so the process asks to be replaced."""

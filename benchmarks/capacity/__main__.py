@@ -14,6 +14,7 @@ from benchmarks.capacity.report import HEAD, plot, plot_limits, row
 from benchmarks.capacity.sweep import FACTORS, WINDOWS_S, Prices, all_modal, days, fleets, recommend, rival
 from benchmarks.capacity.trace import Trace, generate, read
 from deployments import deployments, endpoints
+from modal_burst.settings import BurstSettings
 from serve.settings import LIST_RATES
 
 PARTS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -122,7 +123,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--l40s-usd", type=float, default=0.79, help="an owned L40S, USD an hour")
     parser.add_argument("--a100-usd", type=float, default=1.29, help="an owned A100-80GB, USD an hour")
     parser.add_argument("--cap", type=float, default=float("inf"), help="bursts, USD a day")
-    parser.add_argument("--window", type=float, default=60.0, help="seconds that the mirror keeps an idle container")
+    parser.add_argument("--window", type=float, default=BurstSettings().burst_idle_s, help="seconds that bursts' containers are kept idle")
     parser.add_argument("--containers", type=int, default=50, help="of each pool of the mirror, at most")
     parser.add_argument("--objective", type=float, help="share of calls that must begin in time; not given, that of all Modal today")
     parser.add_argument("--fleet", type=int, nargs=2, metavar=("L40S", "A100"), help="run this fleet alone")

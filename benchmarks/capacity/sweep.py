@@ -5,7 +5,7 @@ import multiprocessing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.capacity.cards import whole_cards
+from benchmarks.capacity.cards import SPEED, whole_cards
 from benchmarks.capacity.day import Day, Outcome, Place, World, demand_of
 from benchmarks.capacity.trace import Trace
 
@@ -73,7 +73,9 @@ def recommend(world: World, trace: Trace, start: Mapping[str, int], prices: Pric
         seen.update(zip(fresh, days(world, trace, changes), strict=True))
         return min(seen, key=lambda counts: cost(seen[counts]))
 
-    here, step = best_of([tuple(start[kind] for kind in KINDS)]), 0.3
+    slow, fast = (start[kind] for kind in KINDS)
+    mostly_fast = math.ceil(slow / 4), fast + math.ceil(0.75 * slow / SPEED[KINDS[1]])
+    here, step = best_of([(slow, fast), mostly_fast]), 0.3
     for _ in range(steps):
         around = [
             tuple(max(0, count + sign * math.ceil(count * step)) for count, sign in zip(here, signs, strict=True))

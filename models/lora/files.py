@@ -26,10 +26,10 @@ class LoraFiles:
         self._cache_bytes = cache_bytes
         self._verified: set[str] = set()
 
-    def put(self, file: Path, digest: str) -> None:
-        """Store a file under its SHA-256. It appears whole or not at all."""
+    def put(self, file: Path, digest: str, *, again: bool = False) -> None:
+        """Store a file under its SHA-256. It appears whole or not at all. again: also where one is, which may be damaged."""
         self._files.makedirs(self._root, exist_ok=True)
-        if self._files.exists(self._at(digest)):
+        if not again and self._files.exists(self._at(digest)):
             return
         partial = f"{self._root}/.{uuid.uuid4().hex}.part"
         try:

@@ -46,6 +46,7 @@ class Checkpoints:
         self.compiled = compiled
         self.dtype = dtype_on(loading.device, "float16")
         self.names = (BASE, *sorted(role for role in loading.files if role not in OTHER_ROLES and ":" not in role))
+        self.resident: tuple[str, ...] = ()  # of the others, those that are loaded
         self._loaded: OrderedDict[str, Any] = OrderedDict()
         self._base = self._ready(self._from_folder(loading.files[BASE]))
 
@@ -58,8 +59,10 @@ class Checkpoints:
         if name not in self._loaded:
             while len(self._loaded) >= self.spare:  # before loading, so that two never wait for the same memory
                 self._loaded.popitem(last=False)
+                self.resident = tuple(self._loaded)
                 _free_memory(self.loading.device)
             self._loaded[name] = self._ready(self._load(name))
+            self.resident = tuple(self._loaded)
         self._loaded.move_to_end(name)
         return self._loaded[name]
 

@@ -67,6 +67,10 @@ class Sdxl(PictureRunner):
             **face_arguments,
         )
 
+    def resident(self) -> Sequence[str]:
+        """Checkpoints beside the base that are loaded."""
+        return self.checkpoints.resident
+
     def close(self) -> None:
         """Drop the models."""
         del self.checkpoints, self.faces

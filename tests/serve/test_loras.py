@@ -106,6 +106,19 @@ def test_a_lora_comes_in_is_listed_and_goes(client: TestClient, files: LoraFiles
         files.local(made.json()["sha256"])
 
 
+@pytest.mark.parametrize("lost", ["gone", "damaged"])
+def test_a_lora_whose_file_was_lost_works_again_once_it_is_brought_again(client: TestClient, files: LoraFiles, tmp_path: Path, lost: str):
+    content, where = lora(tmp_path), {"name": "x", "base": "wan-t2v"}
+    digest = client.post("/loras", params=where, content=content).json()["sha256"]
+    stored = tmp_path / "loras" / f"{digest}.safetensors"
+    stored.write_bytes(b"x" * len(content)) if lost == "damaged" else stored.unlink()
+    with pytest.raises(RylaError, match="deleted" if lost == "gone" else "upload it again"):
+        files.local(digest)
+    assert client.post("/loras", params=where, content=content).status_code == 200
+    path, _ = files.local(digest)
+    assert path.read_bytes() == content
+
+
 def test_what_cannot_be_used_is_refused_and_leaves_nothing(client: TestClient, tmp_path: Path):
     good = lora(tmp_path)
     wrong_base = save(peft({"transformer.blocks.0.attn1.to_q": (8, 8)}), tmp_path / "w").read_bytes()

@@ -132,9 +132,12 @@ def test_a_single_file_gives_the_pictures_of_the_folder_it_was_made_from(sdxl, f
 
 def test_only_the_last_used_checkpoints_stay_loaded(folders):
     runner = Sdxl(Loading(folders), spare_checkpoints=1)
+    assert list(runner.resident()) == []
     first = runner.checkpoints.get("turbo")
     assert runner.checkpoints.get("turbo") is first
+    assert list(runner.resident()) == ["turbo"]
     runner.checkpoints.get("lightning")
+    assert list(runner.resident()) == ["lightning"]
     assert runner.checkpoints.get("turbo") is not first
     assert runner.checkpoints.get("base") is runner.checkpoints.get(None)
 
