@@ -11,6 +11,7 @@ from typing import cast
 
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Endpoint, Retired
+from deployments.spec.studio import Selection, StudioRequest
 
 
 def _modules() -> list[ModuleType]:
@@ -63,3 +64,10 @@ def answered(serve_retired: bool) -> dict[str, Endpoint]:
     """Endpoints that answer: all of them, and with `serve_retired` what still stands in for retired paths."""
     stand_ins = {gone.path: gone.still for gone in retired().values() if gone.still is not None and serve_retired}
     return endpoints() | stand_ins
+
+
+def select(asked: StudioRequest) -> Selection:
+    """What answers a request of Studio's. Raises BadRequest for a model that nobody here knows."""
+    from deployments.studio import select as rules
+
+    return rules(asked)

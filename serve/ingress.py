@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Endpoint, Retired
 from deployments.spec.request import Request as Asked
-from deployments.studio import StudioRequest
+from deployments.spec.studio import StudioRequest
 from models.errors import BadRequest, RylaError
 from models.host import Event, Result
 from serve.auth import tenant_of

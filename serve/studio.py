@@ -9,12 +9,13 @@ from typing import Final
 from fastapi import FastAPI, Response
 from fastapi import Request as HttpRequest
 
+from deployments import select
 from deployments.spec.endpoint import Endpoint
 from deployments.spec.fallback import FalModel
 from deployments.spec.fields import MAX_SEED
 from deployments.spec.inputs import PICTURE_LIMITS
 from deployments.spec.request import Request
-from deployments.studio import Selection, StudioRequest, select
+from deployments.spec.studio import Selection, StudioRequest
 from models.errors import NotConfigured
 from models.runner import Fact
 from serve.bodies import parse, read_body

@@ -10,7 +10,8 @@ import pytest_asyncio
 from fal_client import client as fal_client
 
 from deployments import deployments, endpoints
-from deployments.studio import StudioRequest, known_models, select
+from deployments.spec.studio import StudioRequest
+from deployments.studio import known_models, select
 from models.errors import BadRequest, Overloaded
 from serve.bodies import parse
 from serve.call_metrics import CallMetrics
