@@ -46,10 +46,10 @@ def on_one_replica(settings: Settings, runs: int = 40) -> Any:
     """Cold load and warm swap on the model itself, without Serve; returns the base that LoRAs must fit."""
     from safetensors.torch import save_file
 
+    from deployments.spec.stores import lora_files, lora_stack, weight_store
     from models.lora.files import sha256
     from models.task import LoraUse
     from models.weights import Loading, folders
-    from serve.store import lora_files, lora_stack, weight_store
 
     declared = deployments()["flux-dev"]
     stack = lora_stack(declared, {}, settings, "cpu")
@@ -79,10 +79,10 @@ def upload(url: str, base: Any, settings: Settings) -> list[str]:
     from safetensors.torch import save
 
     import serve.loras as registry
+    from deployments.spec.stores import lora_files
     from models.lora.check import check
     from serve.auth import LOCAL_TENANT
     from serve.jobs import Jobs
-    from serve.store import lora_files
 
     names = [f"style-{number:02}" for number in range(LORAS)]
     began = time.perf_counter()

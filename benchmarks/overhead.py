@@ -18,11 +18,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployments import deployments, endpoints
+from deployments.spec.stores import weight_store
 from models.acceleration import openmp
 from models.host import Result, RunnerHost
 from models.weights import Loading
 from serve.settings import Settings
-from serve.store import weight_store
 
 PATH = "/wan2.6"
 SEED = 1

@@ -18,13 +18,13 @@ from typing import Any, Final, TypeVar
 
 from deployments import deployments
 from deployments.spec.endpoint import Plan, Stage
+from deployments.spec.stores import lora_stack, weight_store
 from modal_burst.faults import bad_manifest, pack_error
 from modal_burst.frames import pack_frames
 from modal_burst.manifest import manifest
 from modal_burst.meter import Meter
 from modal_burst.pools import SEPARATOR, pool
 from modal_burst.settings import MirrorSettings
-from modal_burst.stores import lora_stack, weight_store
 from modal_burst.wire import Wire, pack, unpack
 from models.acceleration import default_device
 from models.errors import DeadlineExceeded, NotConfigured, OutOfMemory

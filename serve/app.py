@@ -22,6 +22,7 @@ from ray.serve.schema import ServeStatus
 from deployments import answered, deployments, retired
 from deployments.plan.serve_config import GATEWAY, REPLICA_CPUS
 from deployments.spec.deployment import Deployment
+from deployments.spec.stores import lora_files
 from models.acceleration import openmp
 from models.errors import NotConfigured, Overloaded
 from serve.apps import app_of, handle_of, wait_for_cards
@@ -37,7 +38,6 @@ from serve.loras import Loras
 from serve.placement import dispatcher, fallbacks
 from serve.replica import Replica
 from serve.settings import Settings
-from serve.store import lora_files
 
 LAPTOP_CPUS = 0.1  # a replica's share of a core where there is no GPU to pin: it is bookkeeping, so that all fit on two cores
 LAPTOP_IDLE_S = 180.0

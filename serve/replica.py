@@ -12,6 +12,7 @@ import ray
 
 from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Plan, Stage
+from deployments.spec.stores import lora_files, lora_stack, weight_store
 from modal_burst.manifest import model_version
 from models.acceleration import card_name, default_device, limit_memory
 from models.errors import OutOfMemory
@@ -26,7 +27,6 @@ from serve.estimator import HERE
 from serve.first_halves import FirstHalves
 from serve.replica_metrics import ReplicaMetrics
 from serve.settings import Settings
-from serve.store import lora_files, lora_stack, weight_store
 
 log = logging.getLogger("ryla.replica")
 

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 from deployments import deployments
+from deployments.spec.stores import lora_files
 from models.errors import RylaError
 from serve.bodies import parse
 from serve.jobs import Jobs
 from serve.lora_routes import LoraUpload
 from serve.loras import SHARED, Loras, NewLora
 from serve.settings import Settings
-from serve.store import lora_files
 
 
 async def main(arguments: list[str]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from skimage import data
 
 from deployments import deployments, endpoints
+from deployments.spec.stores import lora_files
 from models.errors import BadRequest, Refused
 from models.faceswap.embedded import EmbeddedEngine
 from models.faceswap.safety.gallery import add
@@ -26,7 +27,6 @@ from serve.jobs import Jobs
 from serve.loras import Loras
 from serve.placement import dispatcher
 from serve.settings import Settings
-from serve.store import lora_files
 from tests.conftest import png_url
 from tests.serve.inprocess import InProcess
 

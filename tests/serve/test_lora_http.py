@@ -13,10 +13,10 @@ from PIL import Image as PilImage
 from ray import serve as ray_serve
 
 from deployments import deployments
+from deployments.spec.stores import lora_files
 from models.lora.base import Base
 from serve.app import application
 from serve.settings import Settings
-from serve.store import lora_files
 from tests.models.lora.making import attention, peft, save
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(400)]

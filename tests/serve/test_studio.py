@@ -10,6 +10,7 @@ import pytest_asyncio
 from fal_client import client as fal_client
 
 from deployments import deployments, endpoints
+from deployments.spec.stores import lora_files
 from deployments.spec.studio import StudioRequest
 from deployments.studio import known_models, select
 from models.errors import BadRequest, Overloaded
@@ -21,7 +22,6 @@ from serve.jobs import Jobs
 from serve.loras import Loras
 from serve.placement import dispatcher, fallbacks
 from serve.settings import Settings
-from serve.store import lora_files
 from tests.deployments.bodies import picture_url
 from tests.serve.bursting import OneReplica
 from tests.serve.loopback_fal import KEY, LoopbackFal, loopback_fal
