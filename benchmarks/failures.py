@@ -127,7 +127,7 @@ def _up(cluster: Raylets) -> bool:
 
 
 def worker_dies(cluster: Raylets, away_s: float) -> None:
-    """Kill the A100 node while a long call runs on it."""
+    """Kill the A100 node while two long calls are on it: each gateway has one, and one of the gateways is on that node too."""
     load = Load(_fronts(cluster))
     long: list[tuple[str, float]] = []
 
@@ -141,8 +141,9 @@ def worker_dies(cluster: Raylets, away_s: float) -> None:
         post(client, load.urls, *LONG)
         alone = time.monotonic() - alone
     load.start()
-    caller = threading.Thread(target=call)
-    caller.start()
+    callers = [threading.Thread(target=call) for _ in range(2)]
+    for caller in callers:
+        caller.start()
     time.sleep(min(3.0, alone / 2))
     killed = time.monotonic()
     cluster.kill("a100")
@@ -153,12 +154,14 @@ def worker_dies(cluster: Raylets, away_s: float) -> None:
     node_s = time.monotonic() - back
     wait_until(lambda: bool(cluster.replicas().get("qwen-image-2512")), "the model is up again", 300)
     again = time.monotonic() - back
-    caller.join()
+    for caller in callers:
+        caller.join()
     time.sleep(5)
     load.stop()
     print(f"worker killed mid-call: Serve drops its replica after {gone:.1f} s; away {back - killed:.0f} s; node up {node_s:.1f} s")
     print(f"  after its return, model up {again:.1f} s after it")
-    print(f"  the call that ran there ({alone:.1f} s alone): {long[0][0]} after {long[0][1]:.1f} s")
+    told = " and ".join(f"{status} after {seconds:.1f} s" for status, seconds in long)
+    print(f"  the two calls there ({alone:.1f} s alone): {told}; a call whose gateway is lost as well has nobody to send it again")
     print(f"  {load.told(killed)}", flush=True)
 
 

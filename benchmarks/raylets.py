@@ -67,6 +67,8 @@ class Raylets:
         self.redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def start_head(self) -> None:
+        # Ray takes the workers of this machine for a head that runs, if this file names it; on a head's own host there are none.
+        (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)
         self._start(
             "head",
             "127.0.0.2",
