@@ -29,7 +29,6 @@ TOY_LAYERS = {
     "z-image": ("layers.0.attention.to_q", 32),
     "wan-t2v": ("blocks.0.attn1.to_q", 16),
     "wan-a14b": ("blocks.0.attn1.to_q", 16),
-    "wan-ti2v": ("blocks.0.attn1.to_q", 32),
 }
 ONE_OF_SEVERAL = {"/wan2.6-r2v": "reference_images"}  # optional media, of which an endpoint wants one all the same
 EXPECTED = {"/flux2-pro": 501}  # what an endpoint answers that is declared and not set up

@@ -29,7 +29,7 @@ from models.faceswap.tracker import Tracker
 from models.media import Encoding, decode, encode, read_image
 from models.media.limits import DEFAULT_LIMITS
 from models.runner import Call, Frames
-from models.task import SwapFaces
+from models.task import SourceFace, SwapFaces
 from models.weights import Loading
 
 SHEET_COLUMNS = 6
@@ -100,8 +100,8 @@ def run(swapper: FaceSwapper, clip: bytes, source: np.ndarray) -> tuple[np.ndarr
 
 def landmarks(frames: np.ndarray) -> list[np.ndarray | None]:
     times = np.arange(len(frames), dtype=np.float64)
-    tracked = Tracker(EmbeddedEngine()).track([Frames(frames, times)])
-    return [None if item.face is None else item.face.landmarks for item in tracked]
+    tracked = Tracker(EmbeddedEngine(), [SourceFace(image=frames[0])]).track([Frames(frames, times)])
+    return [item.faces[0].face.landmarks if item.faces else None for item in tracked]
 
 
 def pose_error(both: list[tuple[np.ndarray, np.ndarray]]) -> float:
