@@ -68,7 +68,11 @@ _FAL_ALONE: Final[Mapping[str, FalModel]] = {
         (
             ("seedream-45", "fal-ai/bytedance/seedream/v4.5/text-to-image"),
             FalModel(
-                id="fal-ai/bytedance/seedream/v4.5/text-to-image", usd_per_image=0.04, arguments=bare_input, expected_s=15, strict=True
+                id="fal-ai/bytedance/seedream/v4.5/text-to-image",
+                usd_per_image=0.04,
+                arguments=partial(bare_input, scale=2),
+                expected_s=15,
+                strict=True,
             ),
         ),
         (

@@ -58,11 +58,11 @@ def upscale_input(task: Upscale) -> Arguments:
     }
 
 
-def bare_input(task: TextToImage) -> Arguments:
-    """A prompt to a picture by a model that takes neither steps nor guidance."""
+def bare_input(task: TextToImage, *, scale: int) -> Arguments:
+    """A prompt to a picture by a model that takes neither steps nor guidance, and makes pictures `scale` times as wide and high."""
     found = picture_input(task)
     del found["output_format"]
-    return found
+    return found | {"image_size": {"width": scale * task.width, "height": scale * task.height}}
 
 
 def _common(prompt: str, seed: int) -> dict[str, Any]:

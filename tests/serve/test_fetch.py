@@ -1,17 +1,23 @@
 """What the guard lets through: a table of addresses, and a loopback server that redirects, trickles and lies."""
 
 import asyncio
+import datetime
 import gzip
 import io
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from PIL import Image as PilImage
 
 from models.errors import BadMedia, TooLarge
 from models.media import Limits
+from serve import fetch
 from serve.fetch import Fetcher, is_public
 
 KINDS = ("image/png", "image/jpeg")
@@ -108,9 +114,9 @@ class Site:
 
 
 @asynccontextmanager
-async def site_of() -> AsyncIterator[Site]:
+async def site_of(tls: ssl.SSLContext | None = None) -> AsyncIterator[Site]:
     site = Site()
-    server = await asyncio.start_server(site.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(site.serve, "127.0.0.1", 0, ssl=tls)
     site.port = server.sockets[0].getsockname()[1]
     site.names["media.test"] = [["127.0.0.1"]]
     async with server:
@@ -290,3 +296,36 @@ async def test_hosts_that_hang_up_or_speak_no_http_are_told_of():
         closed = site.port
     with pytest.raises(BadMedia, match="did not deliver"):
         await fetcher(site).fetch(f"http://media.test:{closed}/", "referenceImageUrl", kinds=KINDS, limits=LIMITS)
+
+
+def certificate(folder, host: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's and the client's side of a certificate for one host."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "server.pem"
+    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(pem)
+    return server, ssl.create_default_context(cafile=pem)
+
+
+@pytest.mark.parametrize(("named", "works"), [("media.test", True), ("other.test", False)])
+async def test_certificates_are_checked_against_the_name_though_the_connection_goes_to_an_address(tmp_path, monkeypatch, named, works):
+    server, client = certificate(tmp_path, named)
+    monkeypatch.setattr(fetch, "_tls", lambda: client)
+    async with site_of(server) as site:
+        site.page("/a.png", PICTURE)
+        link = f"https://media.test:{site.port}/a.png"
+        if works:
+            assert (await fetcher(site).fetch(link, "referenceImageUrl", kinds=KINDS, limits=LIMITS)).data == PICTURE
+            site.page("/down", b"", 302, Location=site.url("/a.png"))
+            await refused(site, f"https://media.test:{site.port}/down", "from https to http")
+        else:
+            await refused(site, link, "did not deliver")

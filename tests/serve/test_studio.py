@@ -184,6 +184,7 @@ async def test_a_provider_that_is_wished_for_answers_itself(place, cloud):
     reply = await place.generate(nsfw=False, modelPreference="seedream-45")
     assert reply.headers["X-Model"] == "fal-ai/bytedance/seedream/v4.5/text-to-image"
     assert reply.headers["X-Cost-USD"] == "0.040000"
+    assert cloud.asked[1].arguments["image_size"] == {"width": 2048, "height": 2048}
 
 
 async def test_without_a_key_for_fal_a_wish_for_it_is_answered_here_and_its_own_models_by_501(cloud, tmp_path):
