@@ -2,9 +2,11 @@
 
     python -m benchmarks.faceswap_quality --clip person.mp4 --face face.jpg --sheet sheet.png --identity package/models
 
+`--choose left` measures that person of several; `--keep-occlusion` uses the mask. `faceswap_clips.py` makes clips of several people and cuts.
+
 What is measured, with the engine's own mesh on the frames before and after (steadied by nothing):
 
-- faces: frames in which the face was found.
+- faces: frames in which the face was found. turned: how far the head turns from the camera in the clip, the most of it.
 - pose: mean degrees by which the head turned between original and swapped frame (rigid fit of the landmarks).
 - mouth, eyes: correlation over time of their opening, original against swapped. Means nothing on a clip where they hardly move, so their
   standard deviation in the original is printed beside it.
@@ -29,7 +31,7 @@ from models.faceswap.tracker import Tracker
 from models.media import Encoding, decode, encode, read_image
 from models.media.limits import DEFAULT_LIMITS
 from models.runner import Call, Frames
-from models.task import SourceFace, SwapFaces
+from models.task import FaceChoice, FaceMask, SourceFace, SwapFaces
 from models.weights import Loading
 
 SHEET_COLUMNS = 6
@@ -43,20 +45,25 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="where to write the contact sheet, a PNG")
     parser.add_argument("--identity", type=Path, help="folder with faceres.json and faceres.bin")
     parser.add_argument("--rounds", type=int, default=3, help="runs for the timing, of which the best counts")
+    parser.add_argument("--choose", default="largest", choices=("largest", "left", "right"))
+    parser.add_argument("--keep-occlusion", action="store_true")
     arguments = parser.parse_args()
+    choice = FaceChoice(by=arguments.choose)
 
     clip = arguments.clip.read_bytes()
     source = read_image(arguments.face.read_bytes(), "the face", DEFAULT_LIMITS)
     swapper = FaceSwapper(Loading({}))
+    task = SwapFaces(source=source, face=choice, mask=FaceMask(occlusion=arguments.keep_occlusion))
     original = np.concatenate([frames.pixels for frames in decode(clip)])
-    swapped, facts, times = min((run(swapper, clip, source) for _ in range(arguments.rounds)), key=lambda result: sum(result[2].values()))
+    swapped, facts, times = min((run(swapper, clip, task) for _ in range(arguments.rounds)), key=lambda result: sum(result[2].values()))
 
-    before, after = landmarks(original), landmarks(swapped)
+    before, after = landmarks(original, choice), landmarks(swapped, choice)
     both = [(a, b) for a, b in zip(before, after, strict=True) if a is not None and b is not None]
     rows = {
         "frames": f"{len(original)} of {original.shape[2]}x{original.shape[1]}, face {np.mean([face_width(a) for a, _ in both]):.0f} px"
     }
     rows["faces"] = f"{100 * facts['faces_swapped'] / facts['frames']:.1f} %"
+    rows["turned"] = f"{max(turn(a) for a, _ in both):.0f} deg at most"
     rows["pose"] = f"{pose_error(both):.2f} deg"
     for name, measure in (("mouth", mouth), ("eyes", eyes)):
         one, other = (np.array([measure(pair[side]) for pair in both]) for side in (0, 1))
@@ -73,7 +80,7 @@ def main() -> None:
         cv2.imwrite(str(arguments.sheet), sheet(original, swapped, before)[:, :, ::-1])
 
 
-def run(swapper: FaceSwapper, clip: bytes, source: np.ndarray) -> tuple[np.ndarray, dict, dict[str, float]]:
+def run(swapper: FaceSwapper, clip: bytes, task: SwapFaces) -> tuple[np.ndarray, dict, dict[str, float]]:
     """The swapped frames, the facts, and seconds by stage; encoded too, as a server does it."""
     call, kept = Call(), []
 
@@ -92,16 +99,22 @@ def run(swapper: FaceSwapper, clip: bytes, source: np.ndarray) -> tuple[np.ndarr
             yield chunk
 
     started = time.perf_counter()
-    encode(keep(swapper.transform(SwapFaces(source=source), timed(decode(clip)), call)), Encoding(format="mp4"), call)
+    encode(keep(swapper.transform(task, timed(decode(clip)), call)), Encoding(format="mp4"), call)
     call.spent("whole", time.perf_counter() - started)
     call.seconds["track"] -= call.seconds["decode"]  # decoding happens while the tracker asks for frames
     return np.concatenate(kept), dict(call.facts), dict(call.seconds)
 
 
-def landmarks(frames: np.ndarray) -> list[np.ndarray | None]:
+def landmarks(frames: np.ndarray, choice: FaceChoice) -> list[np.ndarray | None]:
     times = np.arange(len(frames), dtype=np.float64)
-    tracked = Tracker(EmbeddedEngine(), [SourceFace(image=frames[0])]).track([Frames(frames, times)])
+    tracked = Tracker(EmbeddedEngine(), [SourceFace(image=frames[0], face=choice)]).track([Frames(frames, times)])
     return [item.faces[0].face.landmarks if item.faces else None for item in tracked]
+
+
+def turn(face: np.ndarray) -> float:
+    """Degrees between the face's own direction and the camera's, to the left or right."""
+    across = face[454] - face[234]
+    return float(abs(np.degrees(np.arctan2(across[2], np.linalg.norm(across[:2])))))
 
 
 def pose_error(both: list[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -128,7 +141,7 @@ def identity(folder: Path, source: np.ndarray, original: np.ndarray, swapped: np
     from benchmarks.identity import Faceres
 
     network = Faceres(folder)
-    (wanted,) = landmarks(source[None])
+    (wanted,) = landmarks(source[None], FaceChoice())
     assert wanted is not None
     target = network.embed(source, wanted)
     rows = [row for row in range(0, len(original), 4) if before[row] is not None and after[row] is not None]

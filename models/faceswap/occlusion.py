@@ -69,7 +69,8 @@ def mesh_of(frame: Image, seen: Seen, mesh: Mesh) -> FloatArray:
     x, y = right - left
     middle = points.mean(axis=0)
     side = 4.2 * float(np.linalg.norm(points - middle, axis=1).mean())
-    return mesh.read(frame, Region((float(middle[0]), float(middle[1])), side, float(np.arctan2(y, x))))[0]
+    rough, _ = mesh.read(frame, Region((float(middle[0]), float(middle[1])), side, float(np.arctan2(y, x))))
+    return mesh.read(frame, Region.of_landmarks(rough))[0]
 
 
 class _Look:

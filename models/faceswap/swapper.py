@@ -10,7 +10,7 @@ from itertools import islice
 from models.errors import BadRequest, NoFaceFound
 from models.faceswap.brush import Batch, Brush
 from models.faceswap.embedded import EmbeddedEngine
-from models.faceswap.engine import Engine
+from models.faceswap.engine import Engine, Source
 from models.faceswap.mesh import Mesh
 from models.faceswap.occlusion import Occlusion
 from models.faceswap.restore import Restorer, Steadying, chosen
@@ -18,7 +18,7 @@ from models.faceswap.safety import Guard
 from models.faceswap.smoothing import smooth
 from models.faceswap.tracker import Tracked, Tracker
 from models.runner import Call, Frames
-from models.task import SwapFaces, Task
+from models.task import SourceFace, SwapFaces, Task
 from models.weights import Loading
 
 
@@ -40,12 +40,14 @@ class FaceSwapper:
 
     def run(self, task: Task, call: Call) -> Iterator[Frames]:
         """Decode the task's target and swap; see `transform`."""
-        from models.media import decode
+        from models.media import Limits, decode, probe
 
         task = _mine(task)
         if task.target is None:
             raise BadRequest("a face swap needs a target: the picture or clip to change")
-        return self.transform(task, decode(task.target, fps=task.fps), call)
+        info = probe(task.target, "the target", Limits())
+        frames = info.frames if task.fps is None or info.kind != "video" else round((info.seconds or 0.0) * task.fps)
+        return self._swap(task, decode(task.target, fps=task.fps), call, frames or 0)
 
     def transform(self, task: Task, frames: Iterator[Frames], call: Call) -> Iterator[Frames]:
         """Swap the face in `frames`, holding back a few of them; frames without a face come out unchanged.
@@ -55,13 +57,20 @@ class FaceSwapper:
         Raises Refused where the safety rules say so; NoFaceFound for a source without a face, and at the end for a target without one
         when the task requires it; WeightsMissing when a restorer, or a gate that the place requires, is not installed.
         """
-        task = _mine(task)
+        return self._swap(_mine(task), frames, call, 0)
+
+    def close(self) -> None:
+        """Stop the painting threads."""
+        self._painters.shutdown(wait=True, cancel_futures=True)
+
+    def _swap(self, task: SwapFaces, frames: Iterator[Frames], call: Call, total: int) -> Iterator[Frames]:
+        """See `transform`. total: how many frames come, 0 when that is not known."""
         restorer = chosen(task.restore, self.restorer)
         call.facts |= {"engine": self.engine.name, "frames": 0, "faces_swapped": 0, "restored": restorer is not None}
         if self._guard.admit(task, call):
             frames = self._guard.watch(frames, call)
-        sources = [self.engine.read_source(source.image) for source in task.sources]
-        tracked = smooth(Tracker(self.engine, task.sources).track(frames))
+        sources = [self._read(source, call) for source in task.sources]
+        tracked = smooth(_checked(Tracker(self.engine, task.sources).track(frames), call))
         if task.mask.occlusion:
             tracked = Occlusion(self._mesh).find(tracked)
         brush = Brush(self.engine, sources, task.mask, task.boost, restorer, self._mesh)
@@ -74,7 +83,7 @@ class FaceSwapper:
             swapped += batch.swapped
             call.facts |= {"frames": done, "faces_swapped": swapped}
             call.spent("swap", batch.seconds)
-            call.step("swap", done, 0)
+            call.step("swap", done, max(done, total) if total else 0)
             yield batch.frames
         if task.require_face and not swapped:
             raise NoFaceFound(
@@ -82,9 +91,9 @@ class FaceSwapper:
                 "or leave out require_face to get the target back unchanged"
             )
 
-    def close(self) -> None:
-        """Stop the painting threads."""
-        self._painters.shutdown(wait=True, cancel_futures=True)
+    def _read(self, source: SourceFace, call: Call) -> Source:
+        call.check()
+        return self.engine.read_source(source.image)
 
     def _paint(self, tracked: Iterator[Tracked], brush: Brush, call: Call) -> Iterator[Batch]:
         """Batches in order; a few are painted at a time, while the caller consumes the ones before."""
@@ -92,7 +101,7 @@ class FaceSwapper:
         try:
             while True:
                 started = time.perf_counter()
-                items = list(_checked(islice(tracked, self.engine.batch), call))
+                items = list(islice(tracked, self.engine.batch))
                 call.spent("track", time.perf_counter() - started)
                 if items:
                     pending.append(self._painters.submit(brush.paint, items))
