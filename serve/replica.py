@@ -52,10 +52,11 @@ class Replica:
         limit_memory(share, device)
         files = folders(store, declared.weights)
         self._loras = lora_stack(declared, files, settings, device)
-        runner = declared.load(Loading(files, device), self._loras)
+        runner = declared.load(Loading(files, device, settings.safety), self._loras)
         if self._loras is not None:
             lora_files(settings).publish_base(declared.name, self._loras.base)
-        self._host = RunnerHost(runner, declared.concurrency, Card(card_name(), share), batch=declared.batch)
+        card = Card(card_name(), share)
+        self._host = RunnerHost(runner, declared.concurrency, card, batch=declared.batch, sealer=settings.sealer())
         self._upstream = ClusterBackend(cache(handle_of))
         self._version = model_version(declared, settings.profile)
         self._first_halves = FirstHalves()
