@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from deployments.spec.endpoint import Plan
 from modal_burst.mirror import with_pulse
 from models.errors import BackendFailed, OutOfMemory, Overloaded, ReplicaLost
-from models.host import Event
+from models.host import Event, Result
 from serve.budget import Refusal, Reservation
 from serve.estimator import HERE, THERE
 from serve.fallbacks import Fallback
@@ -138,11 +138,9 @@ class Dispatcher:
 
     async def _give_up(self, call: Sent, attempt: Attempt) -> None:
         """Return what was set aside for an attempt that did not begin."""
-        if attempt.money is None:
-            return
-        if attempt.route is Route.FALLBACK and call.ask.fallback is not None:
+        if attempt.money is not None and attempt.route is Route.FALLBACK and call.ask.fallback is not None:
             await call.ask.fallback.give_up(attempt.money)
-        elif self._bursts is not None:
+        elif attempt.money is not None and self._bursts is not None:
             await self._bursts.give_up(call.plan, attempt.route, attempt.money)
 
     async def _here(self, call: Sent, *, movable: bool) -> "AsyncGenerator[Event | Attempt, None]":
@@ -153,6 +151,8 @@ class Dispatcher:
             async for event in events:
                 if event is not None:
                     heard = True
+                    if isinstance(event, Result):
+                        self._foresight.estimator.learn(call.plan, [HERE] * len(event.stages), event.stages)
                     yield event
                 elif movable and not heard and (elsewhere := await self._move(call)) is not None:
                     yield elsewhere

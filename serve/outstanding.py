@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-OVERDUE: Final = 0.1  # what a call that has taken longer than predicted is thought to need still, as a part of its prediction
+OVERDUE: Final = 0.1  # what a call that has taken longer than predicted is thought to need still, as a part of what it has taken
 
 
 @dataclass(slots=True)
@@ -70,4 +70,5 @@ class OutstandingHere:
 
     def _left(self, call: _Call) -> float:
         assert call.began is not None
-        return max(call.seconds - (self._clock() - call.began), OVERDUE * call.seconds)
+        taken = self._clock() - call.began
+        return max(call.seconds - taken, OVERDUE * max(call.seconds, taken))

@@ -61,10 +61,11 @@ class OneReplica:
             raise self.failing.pop(0)
         async with self._lock:
             self.begun += 1
+            seconds = self.seconds
             yield Progress("denoise", 1, 2)
-            await asyncio.sleep(self.seconds)
+            await asyncio.sleep(seconds)
             self.finished += 1
-            yield Result(b"here", "image/png", tuple(Finished(busy_s=self.seconds) for _ in plan.stages))
+            yield Result(b"here", "image/png", tuple(Finished(busy_s=seconds) for _ in plan.stages))
 
 
 def working(seconds: float):

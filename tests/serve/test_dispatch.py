@@ -48,6 +48,16 @@ async def test_with_the_replica_busy_the_next_call_bursts_until_the_load_falls(r
     assert rig.mirror.begun == 1
 
 
+async def test_calls_that_ran_here_teach_how_long_calls_take_here(rig):
+    estimator = rig.dispatcher._foresight.estimator
+    assert not estimator.sure(plan_of())
+    for _ in range(3):
+        await rig.call()
+    assert estimator.sure(plan_of())
+    assert estimator.stages(plan_of(), "cluster")[0] == pytest.approx(0.3 ** (3 / 4) * 0.6 ** (1 / 4), rel=0.01)
+    assert estimator.stages(plan_of(), "modal") == [pytest.approx(0.6)]
+
+
 async def test_the_caller_steers(rig):
     async with rig.busy(2.0):
         assert await rig.call(mode=Mode.NEVER) == b"here"

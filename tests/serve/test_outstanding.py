@@ -32,11 +32,13 @@ async def test_the_wait_is_that_of_the_first_slot_to_be_free():
     assert await ahead("m", third) == 0
 
 
-async def test_a_call_that_is_overdue_is_not_thought_to_end_at_once():
+async def test_a_call_that_is_overdue_is_thought_to_need_a_tenth_of_what_it_has_taken():
     place = Place(1)
     await place.ledger.admit("m", 10)
-    place.now = 500
+    place.now = 9.5
     assert await place.ledger.seconds_ahead("m") == 1
+    place.now = 500
+    assert await place.ledger.seconds_ahead("m") == 50
 
 
 async def test_slots_that_come_shorten_the_wait():
