@@ -2,7 +2,7 @@
 
     python -m benchmarks.faceswap_quality --clip person.mp4 --face face.jpg --sheet sheet.png --identity package/models
 
-`--choose left` measures that person of several; `--keep-occlusion` uses the mask. `faceswap_clips.py` makes clips of several people and cuts.
+`--choose left` measures that person of several; `--keep-occlusion` uses the mask. `faceswap_clips.py` makes clips of several and of cuts.
 
 What is measured, with the engine's own mesh on the frames before and after (steadied by nothing):
 

@@ -19,11 +19,11 @@ from models.task import FaceMask
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Painted frames, the restored faces of each that are still to be laid over it, how many were swapped, and the seconds that took."""
+    """Painted frames, the restored faces of each that are still to be laid over it, which were painted, and the seconds that took."""
 
     frames: Frames
     restored: list[list[Restored]]
-    swapped: int
+    painted: list[int]
     seconds: float
 
 
@@ -53,7 +53,7 @@ class Brush:
                 paste(pixels[row], patch)
         sharper = [self._restored(pixels[row], done[row]) if row in done else [] for row in range(len(items))]
         times = np.array([item.time_s for item in items])
-        return Batch(Frames(pixels, times), sharper, len(done), time.perf_counter() - started)
+        return Batch(Frames(pixels, times), sharper, sorted(done), time.perf_counter() - started)
 
     def _patches(self, pixels: np.ndarray, pairs: list[tuple[int, Seen]], source: Source) -> list[Patch]:
         if not pairs:

@@ -17,6 +17,7 @@ from models.faceswap.restore import Restorer, Steadying, chosen
 from models.faceswap.safety import Guard
 from models.faceswap.smoothing import smooth
 from models.faceswap.tracker import Tracked, Tracker
+from models.faceswap.watermark import mark
 from models.runner import Call, Frames
 from models.task import SourceFace, SwapFaces, Task
 from models.weights import Loading
@@ -33,6 +34,7 @@ class FaceSwapper:
         self.engine = _engine(loading)
         self.restorer = restorer if restorer is not None else _restorer(loading)
         self._mesh = Mesh()
+        self._marks = loading.safety.watermark
         self._guard = Guard(loading.safety, self.engine if isinstance(self.engine, EmbeddedEngine) else EmbeddedEngine())
         # While one batch is painted the next is tracked and the last one encoded.
         self._workers = min(4, len(os.sched_getaffinity(0)))
@@ -79,8 +81,10 @@ class FaceSwapper:
         for batch in self._paint(tracked, brush, call):
             for pixels, restored in zip(batch.frames.pixels, batch.restored, strict=True):
                 steadying.lay(pixels, restored)
+            for row in batch.painted if self._marks else ():
+                mark(batch.frames.pixels[row])
             done += len(batch.frames.pixels)
-            swapped += batch.swapped
+            swapped += len(batch.painted)
             call.facts |= {"frames": done, "faces_swapped": swapped}
             call.spent("swap", batch.seconds)
             call.step("swap", done, max(done, total) if total else 0)
