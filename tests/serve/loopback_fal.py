@@ -43,7 +43,7 @@ class LoopbackFal:
     (submit, status, result, cancel, file): never answer; hang up; answer with this status or this body instead."""
 
     queue_s: float = 0.0
-    work_s: float = 0.2
+    work_s: float = 0.05
     picture: bytes = b""
     blacked_out: bool = False
     link: str | None = None

@@ -31,6 +31,7 @@ async def cloud(monkeypatch):
     monkeypatch.setattr(fal_client, "MAX_ATTEMPTS", 10)
     async with loopback_fal() as fal:
         monkeypatch.setattr(fal_client, "QUEUE_URL_FORMAT", fal.url)
+        monkeypatch.setattr("serve.fal.FIRST_LOOK_S", 0.05)
         yield fal
 
 
