@@ -94,7 +94,9 @@ class Raylets:
             "RAY_AUTH_TOKEN_PATH": str(self.token),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_worker_niceness": "0",
+            "RAY_raylet_start_wait_time_s": "150",  # a busy machine
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "1800",
             "RAY_SERVE_USE_PACK_SCHEDULING_STRATEGY": "1",
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(script),
             "RYLA_HAPROXY_BINARY": haproxy_binary(),
@@ -124,7 +126,7 @@ class Raylets:
         process = subprocess.Popen(command, env=os.environ | wanted, stdout=log, stderr=log, start_new_session=True)
         self.nodes[name] = Node(name, address, process)
         up = log.tell()  # a node that comes back writes on
-        wait_until(lambda: b"Ray runtime started" in Path(log.name).read_bytes()[up:], f"node {name} is up", 90)
+        wait_until(lambda: b"Ray runtime started" in Path(log.name).read_bytes()[up:], f"node {name} is up", 200)
 
     @property
     def token(self) -> Path:
