@@ -11,7 +11,7 @@ from models.task import FaceChoice, Image, SourceFace
 
 Embedding = NDArray[np.float32]
 
-_LIKELY = 1.2  # times the engine's distance of one person: near enough for somebody who has no rival in the frame
+_LIKELY = 1.1  # times the engine's distance of one person: near enough for somebody known from this clip, without a rival in the frame
 _STRANGER = 1.5  # times that distance: another person, though the face lies where the known one was
 _RIVAL = 0.1  # how much nearer than the next face the likely one must be
 _MOST_VIEWS = 8  # embeddings kept of one person, in different poses
@@ -24,6 +24,11 @@ class Part:
 
     choice: FaceChoice
     views: list[Embedding] = field(default_factory=list[Embedding])
+
+    @property
+    def seen_here(self) -> bool:
+        """Whether a view is of this clip, not only of a reference picture."""
+        return len(self.views) > (self.choice.reference is not None)
 
     def distance(self, embedding: Embedding) -> float:
         """To the nearest view of the person."""
@@ -90,7 +95,8 @@ class Casting:
                 return
             nearest, number, row = min(pairs)
             rivals = [distance for distance, other, at in pairs if (other == number) != (at == row)]
-            likely = nearest < _LIKELY * self._same and all(distance > nearest + _RIVAL * self._same for distance in rivals)
+            alone = all(distance > nearest + _RIVAL * self._same for distance in rivals)
+            likely = self._parts[number].seen_here and nearest < _LIKELY * self._same and alone
             if nearest >= self._same and not likely:
                 return
             given[row] = number
