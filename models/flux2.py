@@ -9,6 +9,7 @@ from models.errors import BadRequest
 from models.lora import LoraSlots, wear
 from models.picture_runner import PictureRunner
 from models.runner import Call
+from models.strict import pipeline
 from models.task import EditImage, Image, Task, TextToImage
 from models.torchvision_ops import declare
 from models.weights import Loading
@@ -34,7 +35,7 @@ class Flux2Klein(PictureRunner):
 
         self.slots = slots
         dtype = dtype_on(loading.device, "bfloat16")
-        pipe: Any = Flux2KleinPipeline.from_pretrained(loading.files["base"], dtype=dtype, local_files_only=True, use_safetensors=True)
+        pipe = pipeline(Flux2KleinPipeline, loading.files["base"], lambda _: dtype)
         pipe.to(loading.device)
         if slots is not None:
             slots.open(pipe)

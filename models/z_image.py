@@ -8,6 +8,7 @@ from models.denoise import check_size, check_steps, dtype_on, render
 from models.lora import LoraSlots, wear
 from models.picture_runner import PictureRunner
 from models.runner import Call
+from models.strict import pipeline
 from models.task import TextToImage
 from models.torchvision_ops import declare
 from models.weights import Loading
@@ -30,7 +31,7 @@ class ZImage(PictureRunner):
 
         self.slots = slots
         dtype = dtype_on(loading.device, "bfloat16")
-        pipe: Any = ZImagePipeline.from_pretrained(loading.files["base"], dtype=dtype, local_files_only=True, use_safetensors=True)
+        pipe = pipeline(ZImagePipeline, loading.files["base"], lambda _: dtype)
         pipe.to(loading.device)
         if slots is not None:
             slots.open(pipe)

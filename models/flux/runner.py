@@ -11,6 +11,7 @@ from models.identity.face_input import FaceReader
 from models.lora import LoraSlots, wear
 from models.picture_runner import PictureRunner
 from models.runner import Call
+from models.strict import pipeline
 from models.task import FaceToImage, Task, TextToImage
 from models.torchvision_ops import declare
 from models.weights import Loading
@@ -34,7 +35,7 @@ class Flux(PictureRunner):
 
         self.slots = slots
         dtype = dtype_on(loading.device, "bfloat16")
-        pipe: Any = FacePipeline.from_pretrained(loading.files["base"], dtype=dtype, local_files_only=True, use_safetensors=True)
+        pipe = pipeline(FacePipeline, loading.files["base"], lambda _: dtype)
         pipe.to(loading.device)
         # The order matters: slots grow on plain layers, adapters replace attention, hooks come last and before compiling.
         if slots is not None:

@@ -6,13 +6,14 @@ from models.acceleration import prepare
 from models.denoise import dtype_on
 from models.lora import LoraSlots
 from models.qwen_image.lightning import Lightning
+from models.strict import pipeline
 from models.weights import Loading
 
 
 def load(kind: type[Any], loading: Loading, slots: LoraSlots | None, compiled: bool) -> tuple[Any, Lightning | None]:
     """A pipeline of class `kind` from the role "base", and the role "lightning" on it when there is one."""
     dtype = dtype_on(loading.device, "bfloat16")
-    pipe: Any = kind.from_pretrained(loading.files["base"], dtype=dtype, local_files_only=True, use_safetensors=True)
+    pipe = pipeline(kind, loading.files["base"], lambda _: dtype)
     # Hidden states of the system text are cut off by their number, which is a constant of the class: true of one vocabulary only.
     system = pipe.prompt_template_encode.partition("{}")[0]
     pipe.prompt_template_encode_start_idx = len(pipe.tokenizer(system).input_ids)

@@ -10,6 +10,7 @@ from models.acceleration import lay_out
 from models.denoise import dtype_on
 from models.errors import BadRequest, WeightsMissing
 from models.safe_files import only_safetensors
+from models.strict import pipeline
 from models.torchvision_ops import declare
 from models.weights import Loading
 
@@ -78,10 +79,8 @@ class Checkpoints:
         from models.sdxl.pipeline import FacePipeline
 
         half = (folder / "unet" / "diffusion_pytorch_model.fp16.safetensors").exists()
-        options = {"variant": "fp16"} if half else {}
-        return FacePipeline.from_pretrained(
-            folder, dtype=self.dtype, local_files_only=True, use_safetensors=True, add_watermarker=False, **options
-        )
+        options: dict[str, Any] = {"variant": "fp16"} if half else {}
+        return pipeline(FacePipeline, folder, lambda _: self.dtype, settings={"add_watermarker": False}, **options)
 
     def _with_unet(self, file: Path) -> Any:
         """The base with another UNet; text encoders and VAE are shared with it."""
