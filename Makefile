@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
+# Threads that spin for each other crawl on a busy machine.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: run monitoring test fast check lint types imports format clean
 
@@ -15,7 +17,7 @@ test: .venv/dev
 	$(BIN)/python -m pytest -q $(ARGS)
 
 fast: .venv/dev
-	$(BIN)/python -m pytest -q -n 2 -m "not ray and not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not ray and not slow" $(ARGS)
 
 check: lint types imports
 

@@ -97,7 +97,7 @@ class Bursts:
     def offers(self, plan: Plan, tenant: str, *, second_here_s: float) -> list[Offer]:
         """The ways to burst. second_here_s: until the plan's last stage would be done here, had its first stage no part in it."""
         found: list[Offer] = []
-        for route in (Route.WHOLE, Route.PART) if len(plan.stages) == 2 else (Route.WHOLE,):
+        for route in (Route.WHOLE, Route.PART) if len(plan.stages) > 1 else (Route.WHOLE,):
             try:
                 of = _pool(plan, route)
             except NotConfigured:
@@ -156,7 +156,7 @@ class Bursts:
             report = told[0] if told else report_of_half(of, kind, time.monotonic() - began, results)
             await self._settled(money, report)
         for result in results:
-            places = (THERE, THERE) if route is Route.WHOLE else (THERE, HERE)
+            places = [THERE if index == 0 or route is Route.WHOLE else HERE for index in range(len(plan.stages))]
             self._estimator.learn(plan, places, result.stages)
             yield result
 
