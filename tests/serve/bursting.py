@@ -28,7 +28,7 @@ from serve.placement import dispatcher
 from serve.settings import Settings
 from tests.modal_burst.loopback.server import LoopbackModal
 from tests.modal_burst.plans import video_plan
-from tests.modal_burst.scripted import ScriptedMirror, done
+from tests.modal_burst.scripted import ScriptedMirror, done, up
 
 RATE = 0.01  # USD a second, so that short calls cost something
 BOUNDS = {
@@ -166,6 +166,6 @@ async def rig_of(cloud: LoopbackModal, folder: Path, *, deploy: bool = True, wai
     rig = Rig(cloud, mirror, cluster, made, backend, decisions, reports, url)
     await rig.bursts.wake(wait=wait)
     if wait:
-        assert backend.fault is None, backend.fault
+        await up(backend)
     yield rig
     await rig.bursts.close()

@@ -1,7 +1,5 @@
 """The decision as a table: one row a situation."""
 
-import timeit
-
 import pytest
 
 from serve.overflow import HIGH, LOW, Decision, Mode, Offer, Reason, Route, Situation, Tide, decide
@@ -98,8 +96,3 @@ def test_the_tide_rises_at_once_and_falls_slowly():
     assert after(tide, 4, 31.9).high
     assert after(tide, 5, 31.9).calm_since is None  # the calm is over
     assert after(tide, 0, 32) is LOW
-
-
-def test_a_decision_takes_far_less_than_a_fifth_of_a_millisecond():
-    situation, offers = here(60), [whole(), part()]
-    assert min(timeit.repeat(lambda: decide(situation, lambda: offers), number=200, repeat=5)) / 200 < 0.0002
