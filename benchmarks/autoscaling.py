@@ -85,9 +85,9 @@ def config_of(cluster: Raylets, target_wait_s: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=18400)
-    parser.add_argument("--callers", type=int, default=12)
+    parser.add_argument("--callers", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--target-wait", type=float, default=1.0)
+    parser.add_argument("--target-wait", type=float, default=0.02, help="toy models are predicted to take hundredths of a second")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ryla-"))
     cluster = Raylets(folder, options.port)
