@@ -88,13 +88,32 @@ def served(ray_cluster: Settings) -> Served:
     return Served(f"http://127.0.0.1:{ray_cluster.port}", ray_cluster)
 
 
-# Modules of whole pipelines and databases, seconds a test: part of `make test`, not of `make fast`.
+# Modules of whole pipelines, of databases, and of waits that must run out: part of `make test`, not of `make fast`.
 SLOW_MODULES = (
+    "modal_burst/test_backend.py",
+    "modal_burst/test_line.py",
+    "modal_burst/test_loopback.py",
+    "modal_burst/test_mirror.py",
+    "models/faceswap/test_inswapper_torch.py",
     "models/flux/test_faces.py",
-    "models/sdxl/test_faces.py",
+    "models/flux/test_runner.py",
+    "models/flux2/test_flux2.py",
+    "models/identity/test_parsing.py",
+    "models/identity/test_pulid.py",
     "models/lora/test_worn.py",
+    "models/sdxl/test_faces.py",
+    "models/sdxl/test_runner.py",
     "models/tiny/test_trained_weights.py",
+    "models/wan/test_image_to_video.py",
+    "models/wan/test_long_clips.py",
+    "models/wan/test_reference_to_video.py",
+    "models/wan/test_two_experts.py",
+    "serve/test_burst_faults.py",
+    "serve/test_comfyui.py",
+    "serve/test_dispatch.py",
+    "serve/test_fal.py",
     "serve/test_loras.py",
+    "serve/test_videos.py",
 )
 
 

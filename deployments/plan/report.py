@@ -41,7 +41,7 @@ def _outcome(fleet: Fleet, placement: Placement) -> Iterator[str]:
     if placement.no_room:
         yield f"  to hold every minimum and all models on demand at once, add {_ways(additions(fleet, list(declared.values())))}"
     if placement.left_out or placement.no_room:
-        yield "  calls of models without a place go to the mirror where bursting is on, and are refused with 503 where it is not"
+        yield "  calls of models without a place go to the mirror where bursting is on, and are refused with 501 where it is not"
     more = [f"{name} +{extra}" for name in placement.kinds if (extra := placement.up(name) - declared[name].replicas.min) > 0]
     yield f"More replicas from the start, by demand: {', '.join(more) or 'none'}."
 

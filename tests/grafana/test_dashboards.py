@@ -90,6 +90,7 @@ def test_configuration_and_rules_pass_promtool():
     promtool("check", "config", str(PROMETHEUS / "prometheus.yml"))
 
 
+@pytest.mark.slow
 def test_every_alert_fires_in_its_unit_test():
     promtool("test", "rules", "alerts_test.yml", cwd=Path("tests/grafana"))
     tested = [
