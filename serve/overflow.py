@@ -137,7 +137,8 @@ def decide(situation: Situation, offers: Callable[[], Sequence[Offer]]) -> Decis
     if situation.mode is Mode.FORCE:
         return _forced(situation, offers())
     here_s = situation.wait_s + situation.service_s
-    fits = not situation.full and (here_s if situation.sure else situation.wait_s) <= situation.left_s
+    tries = situation.wait_s <= 0 or not situation.sure  # an idle replica loses nothing by a try that its deadline may end
+    fits = not situation.full and (situation.wait_s if tries else here_s) <= situation.left_s
     if situation.mode is Mode.NEVER:
         return Decision(Route.CLUSTER, Reason.ASKED) if fits else _refuse(situation, Reason.ASKED, ())
     if fits and situation.wait_s <= situation.late_s:

@@ -42,6 +42,7 @@ TABLE = {
     "for the deadline any gain will do": (here(8, left_s=17.9), [whole(17.8)], Route.WHOLE, Reason.DEADLINE),
     "nobody meets the deadline": (here(60, left_s=30), [whole()], Route.NONE, Reason.NO_GAIN),
     "over budget and late": (here(60, left_s=30), [whole(20, refusal=Reason.TENANT_BUDGET)], Route.NONE, Reason.TENANT_BUDGET),
+    "an idle replica tries, whatever was predicted": (here(0, service_s=60, left_s=30), [whole()], Route.CLUSTER, Reason.IN_TIME),
     "a guessed service time refuses nobody": (here(5, service_s=60, left_s=30, sure=False), [whole()], Route.CLUSTER, Reason.IN_TIME),
     "full": (here(0, full=True), [whole()], Route.WHOLE, Reason.FULL),
     "full, and over budget": (here(0, full=True), [whole(refusal=Reason.MINUTE_BUDGET)], Route.NONE, Reason.MINUTE_BUDGET),
