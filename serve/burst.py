@@ -7,9 +7,9 @@ cost more than that.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from deployments.spec.endpoint import Plan
 from modal_burst.backend import BurstBackend, Report
@@ -18,6 +18,7 @@ from modal_burst.mirror import with_pulse
 from modal_burst.pools import Pool, pool
 from models.errors import BackendFailed, FaultKind, NotConfigured
 from models.host import Event, Result
+from serve.background import Background
 from serve.breaker import Breaker, BreakerRules
 from serve.budget import Budget, Refusal, Reservation
 from serve.estimator import HERE, THERE, Estimator
@@ -78,7 +79,7 @@ class Bursts:
         self._breakers: dict[str, Breaker] = {}
         self._watch = PoolWatch(mirror, budget, max_containers)
         self._awake = False
-        self._settling: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def breaker(self, of: Pool) -> Breaker:
         """The circuit breaker of a pool."""
@@ -117,7 +118,7 @@ class Bursts:
             answer = await asyncio.shield(asking)
         except asyncio.CancelledError:
             self._back(of, FaultKind.CANCELLED)
-            self._in_background(self._return(asking))
+            self._background.start(self._return(asking))
             raise
         if isinstance(answer, Refusal):
             self._back(of, FaultKind.CANCELLED)
@@ -163,8 +164,7 @@ class Bursts:
     async def close(self) -> None:
         """Hang up, once what is being settled is settled."""
         await self._watch.close()
-        if self._settling:
-            await asyncio.wait(self._settling)
+        await self._background.ended()
         await self._mirror.close()
 
     async def _inside(self, source: AsyncGenerator[Event, None], of: Pool, money: Reservation) -> AsyncGenerator[Event, None]:
@@ -181,7 +181,7 @@ class Bursts:
 
     async def _settled(self, money: Reservation, report: Report) -> None:
         """Settle, also when the caller does not wait for it any more."""
-        await asyncio.shield(self._in_background(self._settle(money, report)))
+        await asyncio.shield(self._background.start(self._settle(money, report)))
 
     async def _return(self, asking: "asyncio.Task[Reservation | Refusal]") -> None:
         """The caller has gone before it was given its money."""
@@ -196,12 +196,6 @@ class Bursts:
     def _back(self, of: Pool, kind: FaultKind | None, retry_after_s: float | None = None) -> None:
         self.breaker(of).ended(kind, time.monotonic(), retry_after_s)
         self._watch.back(of)
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.create_task(work)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        return task
 
     async def _settle(self, money: Reservation, report: Report) -> None:
         cold = self._estimator.cold_start(report.pool.deployments)

@@ -14,6 +14,7 @@ from deployments.spec.request import Request
 from models.errors import Cancelled, RylaError
 from models.host import Event, Result
 from models.runner import Fact
+from serve.background import Background
 from serve.call_metrics import CallMetrics
 from serve.consent import ConsentRule
 from serve.cost import Bill, bill
@@ -82,7 +83,7 @@ class Calls:
         self._dispatcher = dispatcher
         self._rates = rates
         self.metrics = metrics
-        self._writing: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     async def accept(self, endpoint: Endpoint, request: Request, body: bytes, caller: Caller) -> Job:
         """Plan the call and write its row. Raises BadRequest and its kin before anything is written."""
@@ -175,6 +176,4 @@ class Calls:
             except Exception:
                 log.exception("job %s: its row could not be written", job.id)
 
-        job.written = asyncio.create_task(work())
-        self._writing.add(job.written)  # the loop itself keeps only a weak reference
-        job.written.add_done_callback(self._writing.discard)
+        job.written = self._background.start(work())

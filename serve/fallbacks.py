@@ -6,7 +6,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from deployments.spec.fallback import ComfyWorkflow, FalModel
 from modal_burst.faults import kind_of
 from models.errors import BackendFailed, DeadlineExceeded, FaultKind
 from models.host import Event, Result
+from serve.background import Background
 from serve.breaker import Breaker, BreakerRules
 from serve.budget import BEAT_S, Budget, Refusal, Reservation
 from serve.estimator import Learned
@@ -66,13 +67,13 @@ class Fallbacks:
     def __init__(self, backends: Mapping[str, Runs], budget: Budget, *, longest_s: float, rules: BreakerRules | None = None) -> None:
         self.budget = budget
         self.longest_s = longest_s
+        self.background = Background()
         self._backends = backends
         self._rules = rules
         self._breakers: dict[str, Breaker] = {}
         self._takes: dict[str, Learned] = {}
         self._out = 0
         self._beating: asyncio.Task[None] | None = None
-        self._settling: set[asyncio.Task[None]] = set()
 
     def of(self, endpoint: Endpoint, plan: Plan, tenant: str, outside: Outside) -> "Fallback | None":
         """The fallback of one call; None when it has none, or none that is set up."""
@@ -108,20 +109,12 @@ class Fallbacks:
         self._out -= 1
         self.breaker(pool).ended(kind, time.monotonic(), retry_after_s)
 
-    def in_background(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Do what must be done though nobody waits for it."""
-        task = asyncio.create_task(work)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        return task
-
     async def close(self) -> None:
         """Return once everything is settled."""
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
-        if self._settling:
-            await asyncio.wait(self._settling)
+        await self.background.ended()
 
     async def _beat(self) -> None:
         """Keep the leases of calls that are out."""
@@ -162,7 +155,7 @@ class Fallback:
             answer = await asyncio.shield(asking)
         except asyncio.CancelledError:
             self._owner.back(self._work.pool, FaultKind.CANCELLED)
-            self._owner.in_background(self._return(asking))
+            self._owner.background.start(self._return(asking))
             raise
         if isinstance(answer, Refusal):
             self._owner.back(self._work.pool, FaultKind.CANCELLED)
@@ -198,7 +191,7 @@ class Fallback:
         finally:
             self._owner.back(self._work.pool, kind, retry_after_s)
             log.info("fallback to %s: %s after %.2f s, %.6f USD", self._work.pool, kind or "done", time.monotonic() - began, tally.usd)
-            await asyncio.shield(self._owner.in_background(self._settle(money, tally.usd)))
+            await asyncio.shield(self._owner.background.start(self._settle(money, tally.usd)))
         self._owner.takes(self._work).observe(time.monotonic() - began)
         for result in results:
             yield result

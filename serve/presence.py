@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from models.errors import Cancelled
 from models.stopping import stop
+from serve.background import Background
 
 Answer = TypeVar("Answer")
 
@@ -24,12 +25,10 @@ async def while_present(http: Request, work: Coroutine[Any, Any, Answer]) -> Ans
     finally:
         leaving.cancel()
         if not working.done():
-            stopping = asyncio.create_task(stop(working))
-            _stopping.add(stopping)  # the loop itself keeps only a weak reference
-            stopping.add_done_callback(_stopping.discard)
+            _background.start(stop(working))
 
 
-_stopping: set[asyncio.Task[None]] = set()
+_background = Background()
 
 
 async def _departure(http: Request) -> None:
