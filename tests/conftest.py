@@ -2,7 +2,7 @@
 
 import base64
 import io
-import socket
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +12,19 @@ import pytest
 from PIL import Image as PilImage
 
 from models.task import Image
-from serve.local import environment, start_cluster, start_models, stop_cluster
+from serve.local import environment, port_is_free, start_cluster, start_models, stop_cluster
 from serve.settings import Settings
 
 MAIN_JOB = ("wan-t2v", "wan-ti2v", "face-swap")
 
 
+NEIGHBOURS = (0, 404, 405, 1101)  # of a served port: HAProxy's and the metrics' (serve/local.py)
+
+
 def free_port() -> int:
-    """A port that nobody listens on, with room for the neighbours that HAProxy takes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return min(int(probe.getsockname()[1]), 60_000)
+    """A port that nobody listens on, nor on its neighbours. Outgoing connections and Ray's workers get theirs from other ranges."""
+    tries = (random.SystemRandom().randrange(20_000, 31_000) for _ in range(100))
+    return next(port for port in tries if all(port_is_free("127.0.0.1", port + away) for away in NEIGHBOURS))
 
 
 PORT = free_port()
