@@ -35,7 +35,7 @@ from serve.jobs import Jobs
 from serve.ledger import SharedLedger
 from serve.lora_router import lora_routing
 from serve.loras import Loras
-from serve.placement import dispatcher, fallbacks
+from serve.placement import dispatcher, estimator_of, fallbacks
 from serve.replica import Replica
 from serve.settings import Settings
 
@@ -169,12 +169,14 @@ class Gateway:
         jobs = Jobs(settings.database_url)
         known = {name: deployments()[name] for name in self._names}
         loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, lambda name: self._handle(name).state.remote())
-        metrics = CallMetrics(known, settings.rates)
+        estimator = estimator_of(settings, known)
+        metrics = CallMetrics(known, settings.rates, estimator)
         metrics.start()
         outside = fallbacks(settings, jobs.engine)
         if settings.burst == "on" or outside is not None:
             metrics.burst_caps(settings.burst_usd_per_minute, settings.burst_usd_per_day)
-        placed = dispatcher(settings, ClusterBackend(cache(self._handle)), jobs.engine, known, ledger=self._ledger, observe=metrics.decided)
+        cluster = ClusterBackend(cache(self._handle))
+        placed = dispatcher(settings, cluster, jobs.engine, known, estimator, ledger=self._ledger, observe=metrics.decided)
         consent = ConsentRule(settings.requires_consent, settings.consenting_tenants)
         calls = Calls(placed, jobs, settings.rates, metrics, loras, outside, consent)
         return create_app(Api(served, deployments(), calls, settings, self._readiness, retired()))

@@ -20,7 +20,7 @@ LEAST_S = 1e-6
 
 @dataclass(slots=True)
 class _Open:
-    """An accepted call that has not ended. seconds: predicted work by model."""
+    """An accepted call that has not ended. seconds: predicted work on the cluster, by model."""
 
     seconds: Mapping[str, float]
     accepted: float
@@ -28,12 +28,13 @@ class _Open:
 
 
 class CallMetrics:
-    """Counts calls. Used from the event loop; `sample` from the sampler's thread."""
+    """Counts calls. Used from the event loop; `sample` from the sampler's thread. It asks `estimator` and teaches it nothing."""
 
     def __init__(
         self,
         declared: Mapping[str, Deployment],
         rates: Mapping[str, float],
+        estimator: Estimator,
         write: Record = record,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -41,7 +42,7 @@ class CallMetrics:
         self._rates = rates
         self._write = write
         self._clock = clock
-        self._estimator = Estimator(declared)
+        self._estimator = estimator
         self._open: dict[str, _Open] = {}
         self._caps: Mapping[str, float] = {}
 
@@ -51,8 +52,14 @@ class CallMetrics:
 
     def accepted(self, job_id: str, plan: Plan) -> None:
         """A call has entered the line."""
-        models = [stage.deployment for stage in plan.stages]
-        self._open[job_id] = _Open(dict(zip(models, self._estimator.stages(plan, HERE), strict=True)), self._clock())
+        self._open[job_id] = _Open(self._work(plan, 0), self._clock())
+
+    def sent(self, job_id: str, plan: Plan, backend: str) -> None:
+        """A call goes to a backend, which need not be its first: what runs elsewhere is in no line here."""
+        call = self._open.get(job_id)
+        if call is not None:
+            in_part = backend.endswith(f"+{HERE}")  # a chain whose first stage runs on the mirror
+            call.seconds = self._work(plan, 0 if backend == HERE else 1 if in_part else len(plan.stages))
 
     def begun(self, job_id: str) -> None:
         """A replica has begun to work on a call; only the first time counts."""
@@ -116,13 +123,16 @@ class CallMetrics:
         for period, usd in self._caps.items():
             self._write(metrics.BURST_CAP_USD, usd, period=period)
 
+    def _work(self, plan: Plan, first: int) -> dict[str, float]:
+        """Predicted seconds on the cluster by model, of the stages from `first` on."""
+        seconds = self._estimator.stages(plan, HERE)
+        return {stage.deployment: spent for stage, spent in list(zip(plan.stages, seconds, strict=True))[first:]}
+
     def _target_s(self, plan: Plan) -> float:
         """The objective: a replica begins within the declared target of the plan's models, the longest of them."""
         return max(self._declared[stage.deployment].replicas.target_wait_s for stage in plan.stages)
 
     def _delivered(self, endpoint: Endpoint, plan: Plan, backend: str, seconds: float, result: Result, bill: Bill | None) -> None:
-        if backend == HERE:
-            self._estimator.learn(plan, [HERE] * len(plan.stages), result.stages)
         self._write(metrics.OUTPUTS, 1, endpoint=endpoint.name, media=endpoint.output_type, backend=backend)
         if bill is not None:
             labels = {"endpoint": endpoint.name, "backend": backend, "card": bill.gpu}

@@ -147,6 +147,7 @@ class Calls:
 
     def _begin(self, job: Job, backend: str, reason: str) -> None:
         job.backend, job.reason = backend, reason
+        self.metrics.sent(job.id, job.plan, backend)
         self._write(job, lambda: self.jobs.start(job.id, backend))
 
     def _settle(self, job: Job, state: str, error: BaseException | None, result: Result | None) -> None:

@@ -24,18 +24,26 @@ if TYPE_CHECKING:
 TINY_FACTOR: Final = 0.02  # the toy models take about this part of what the declarations expect of the full ones
 
 
+def estimator_of(settings: Settings, declared: Mapping[str, Deployment]) -> Estimator:
+    """What a gateway knows of service times: one for all of its parts, so that they predict alike."""
+    return Estimator(declared, TINY_FACTOR if settings.profile == "tiny" else 1.0)
+
+
 def dispatcher(
     settings: Settings,
     cluster: Cluster,
     engine: Engine,
     declared: Mapping[str, Deployment],
+    estimator: Estimator,
     *,
     ledger: Outstanding | None = None,
     observe: Observe | None = None,
     mirror: "Mirror | None" = None,
 ) -> Dispatcher:
-    """The dispatcher of a gateway. ledger: not given, it keeps its own; mirror: not given, the one that the environment names."""
-    estimator = Estimator(declared, TINY_FACTOR if settings.profile == "tiny" else 1.0)
+    """The dispatcher of a gateway; `estimator` learns from its calls.
+
+    ledger: not given, it keeps its own. mirror: not given, the one that the environment names.
+    """
     foresight = Foresight(
         ledger or OutstandingHere(_slots(declared)), estimator, declared, Marks(settings.burst_after_s, settings.burst_dwell_s)
     )

@@ -24,7 +24,7 @@ from serve.breaker import State
 from serve.dispatch import Ask, Dispatcher
 from serve.jobs import Jobs
 from serve.overflow import Decision, Mode
-from serve.placement import dispatcher
+from serve.placement import dispatcher, estimator_of
 from serve.settings import Settings
 from tests.modal_burst.loopback.server import LoopbackModal
 from tests.modal_burst.plans import video_plan
@@ -160,9 +160,9 @@ async def rig_of(cloud: LoopbackModal, folder: Path, *, deploy: bool = True, wai
     url = f"sqlite:///{folder}/jobs.db"
     backend = ModalBackend(BurstSettings(), reports.append)
     cluster = OneReplica()
-    made = dispatcher(
-        Settings(**chosen), cluster, Jobs(url).engine, deployments(), observe=lambda _, d: decisions.append(d), mirror=backend
-    )
+    settings, known = Settings(**chosen), deployments()
+    estimator = estimator_of(settings, known)
+    made = dispatcher(settings, cluster, Jobs(url).engine, known, estimator, observe=lambda _, d: decisions.append(d), mirror=backend)
     rig = Rig(cloud, mirror, cluster, made, backend, decisions, reports, url)
     await rig.bursts.wake(wait=wait)
     if wait:

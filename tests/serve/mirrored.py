@@ -21,7 +21,7 @@ from serve.dispatch import Cluster
 from serve.ingress import Api, create_app
 from serve.jobs import Jobs
 from serve.loras import Loras
-from serve.placement import dispatcher
+from serve.placement import dispatcher, estimator_of
 from serve.settings import Settings
 from tests.modal_burst.loopback.server import LoopbackModal
 
@@ -63,9 +63,10 @@ class RealMirror:
 async def gateway(settings: Settings, cluster: Cluster) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway that runs its calls on `cluster`, and on the mirror that the environment names."""
     jobs, known = Jobs(settings.database_url), deployments()
-    placed = dispatcher(settings, cluster, jobs.engine, known)
+    estimator = estimator_of(settings, known)
+    placed = dispatcher(settings, cluster, jobs.engine, known, estimator)
     await placed._bursts.wake(wait=True)
-    metrics = CallMetrics(known, settings.rates, lambda *_, **__: None)
+    metrics = CallMetrics(known, settings.rates, estimator, lambda *_, **__: None)
     loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, None)
     calls = Calls(placed, jobs, settings.rates, metrics, loras)
     app = create_app(Api(endpoints(), known, calls, settings, None))

@@ -17,7 +17,7 @@ from serve.fetch import Fetcher, is_public
 from serve.jobs import Jobs
 from serve.outside import Outside
 from serve.overflow import Decision, Mode
-from serve.placement import dispatcher, fallbacks
+from serve.placement import dispatcher, estimator_of, fallbacks
 from serve.settings import Settings
 from tests.deployments.bodies import body
 from tests.serve.bursting import OneReplica
@@ -106,7 +106,8 @@ async def outside_rig(folder: Path, *, rules: BreakerRules | None = None, **sett
     decisions = list[Decision]()
     cluster = OneReplica()
     engine = Jobs(f"sqlite:///{folder}/jobs.db").engine
-    placed = dispatcher(chosen, cluster, engine, deployments(), observe=lambda _, decision: decisions.append(decision))
+    known = deployments()
+    placed = dispatcher(chosen, cluster, engine, known, estimator_of(chosen, known), observe=lambda _, decision: decisions.append(decision))
     outside = fallbacks(chosen, engine, loopback_fetcher())
     assert outside is not None
     outside._rules = rules

@@ -25,7 +25,7 @@ from serve.consent import ConsentRule
 from serve.ingress import Api, create_app
 from serve.jobs import Jobs
 from serve.loras import Loras
-from serve.placement import dispatcher
+from serve.placement import dispatcher, estimator_of
 from serve.settings import Settings
 from tests.conftest import png_url
 from tests.serve.inprocess import InProcess
@@ -57,9 +57,11 @@ class Place:
         known = deployments()
         loading = Loading({}, safety=self.settings.safety)
         backend._hosts["face-swap"] = RunnerHost(known["face-swap"].load(loading), 1, sealer=self.settings.sealer())
-        metrics = CallMetrics(known, self.settings.rates, lambda metric, value, **labels: self.written.append((metric.name, labels)))
+        estimator = estimator_of(self.settings, known)
+        write = lambda metric, value, **labels: self.written.append((metric.name, labels))  # noqa: E731
+        metrics = CallMetrics(known, self.settings.rates, estimator, write)
         calls = Calls(
-            dispatcher(self.settings, backend, self.jobs.engine, known),
+            dispatcher(self.settings, backend, self.jobs.engine, known, estimator),
             self.jobs,
             self.settings.rates,
             metrics,

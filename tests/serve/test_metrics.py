@@ -1,6 +1,7 @@
 import asyncio
 import re
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,14 @@ from models.runner import CPU, Card, Finished, Progress
 from serve import metrics
 from serve.call_metrics import CallMetrics
 from serve.cost import Bill
+from serve.estimator import HERE, Estimator
+from serve.jobs import Jobs
 from serve.metrics import METRICS, Declared
+from serve.placement import TINY_FACTOR, dispatcher, estimator_of
 from serve.replica_metrics import ReplicaMetrics
+from serve.settings import Settings
+from tests.serve.bursting import OneReplica
+from tests.serve.outside_rig import plan_of
 
 UNITS = ("_seconds", "_usd", "_bytes", "_usd_per_hour")
 COUNTS = re.compile(
@@ -64,7 +71,8 @@ class Clock:
 @pytest.fixture
 def told() -> tuple[CallMetrics, Book, Clock]:
     book, clock = Book(), Clock()
-    return CallMetrics({MODEL: deployments()[MODEL]}, {"L40S": 0.0005}, book, clock), book, clock
+    known = {MODEL: deployments()[MODEL]}
+    return CallMetrics(known, {"L40S": 0.0005}, Estimator(known), book, clock), book, clock
 
 
 def result(busy_s: float = 3.0, **facts: Any) -> Result:
@@ -85,6 +93,48 @@ def test_the_line_is_seen_while_a_call_waits_and_forgotten_when_it_ends(told: tu
     calls.sample()
     assert book.of(metrics.BACKLOG_SECONDS, model=MODEL)[-1] == 0.0
     assert book.of(metrics.CARD_RATE_USD_PER_HOUR, card="L40S")[-1] == pytest.approx(1.8)
+
+
+def test_what_runs_elsewhere_is_in_no_line_here(plan: Plan):
+    book, known = Book(), deployments()
+    calls = CallMetrics(known, {}, Estimator(known), book, Clock())
+    chain = next(e for e in endpoints().values() if len(e.deployments) == 2)
+    plans = {"1": plan_of(chain), "2": plan}
+    for job, of in plans.items():
+        calls.accepted(job, of)
+
+    def line() -> set[str]:
+        calls.sample()
+        return {model for model in known if book.of(metrics.BACKLOG_SECONDS, model=model)[-1] > 0}
+
+    assert line() == {*chain.deployments, MODEL}
+    calls.sent("1", plans["1"], "modal+cluster")
+    calls.sent("2", plan, "modal")
+    assert line() == {chain.deployments[1]}
+    assert book.of(metrics.WAITING, model=MODEL)[-1] == 0
+    calls.sent("1", plans["1"], "cluster")  # the mirror failed it
+    assert line() == set(chain.deployments)
+
+
+async def test_the_backlog_is_predicted_from_what_the_dispatcher_has_learned(tmp_path: Path, plan: Plan):
+    book, settings, known = Book(), Settings(database_url=f"sqlite:///{tmp_path}/jobs.db"), deployments()
+    estimator = estimator_of(settings, known)
+    jobs, calls = Jobs(settings.database_url), CallMetrics(known, {}, estimator, book, Clock())
+    placed = dispatcher(settings, OneReplica(0.0), jobs.engine, known, estimator)
+
+    def backlog() -> float:
+        calls.accepted("1", plan)
+        calls.sample()
+        calls.ended("1", ENDPOINT, plan, "cluster", "cancelled")
+        return book.of(metrics.BACKLOG_SECONDS, model=MODEL)[-1]
+
+    before = backlog()
+    assert before == pytest.approx(TINY_FACTOR * plan.units[0] * known[MODEL].seconds_per_unit), "the toy models take less than declared"
+    for _ in range(3):
+        async for _ in placed.run(plan, deadline=None, on_start=lambda *_: None):
+            pass
+    assert backlog() < before / 2
+    assert backlog() == estimator.stages(plan, HERE)[0]
 
 
 def test_a_delivered_call_tells_its_times_and_its_money(told: tuple[CallMetrics, Book, Clock], plan: Plan):

@@ -20,7 +20,7 @@ from serve.calls import Calls
 from serve.ingress import Api, create_app
 from serve.jobs import Jobs
 from serve.loras import Loras
-from serve.placement import dispatcher, fallbacks
+from serve.placement import dispatcher, estimator_of, fallbacks
 from serve.settings import Settings
 from tests.deployments.bodies import picture_url
 from tests.serve.bursting import OneReplica
@@ -119,10 +119,12 @@ class Place:
         self.cluster = OneReplica(0.01)
         self.plans = []
         jobs, known = Jobs(settings.database_url), deployments()
-        placed = dispatcher(settings, self.cluster, jobs.engine, known, observe=lambda plan, _: self.plans.append(plan))
+        estimator = estimator_of(settings, known)
+        placed = dispatcher(settings, self.cluster, jobs.engine, known, estimator, observe=lambda plan, _: self.plans.append(plan))
+        metrics = CallMetrics(known, settings.rates, estimator, lambda *_, **__: None)
         loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, None)
         outside = fallbacks(settings, jobs.engine, loopback_fetcher())
-        calls = Calls(placed, jobs, settings.rates, CallMetrics(known, settings.rates, lambda *_, **__: None), loras, outside)
+        calls = Calls(placed, jobs, settings.rates, metrics, loras, outside)
         self.app = create_app(Api(endpoints(), known, calls, settings, None, fetcher=loopback_fetcher()))
 
     async def generate(self, path: str = "/generate", headers=None, **sent) -> httpx.Response:
