@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from deployments.spec.endpoint import Endpoint, Plan
 from deployments.spec.fields import MAX_SEED
@@ -57,11 +58,6 @@ class Job:
     ended: bool = False
     written: asyncio.Task[None] | None = None
 
-    async def settled(self) -> None:
-        """Return when everything about this job so far is in its row."""
-        if self.written is not None:
-            await asyncio.shield(self.written)
-
 
 class Calls:
     """Accepts calls and carries them out."""
@@ -88,9 +84,9 @@ class Calls:
     async def accept(self, endpoint: Endpoint, request: Request, body: bytes, caller: Caller) -> Job:
         """Plan the call and write its row. Raises BadRequest and its kin before anything is written."""
         asked = getattr(request, "seed", None)
-        consent = await asyncio.to_thread(self._consent.check, request, caller.tenant)
         seed = secrets.randbelow(MAX_SEED + 1) if asked is None else int(asked)
-        plan = await self.loras.resolve(await asyncio.to_thread(endpoint.plan, request, seed), caller.tenant)
+        consent, planned = await asyncio.to_thread(lambda: (self._consent.check(request, caller.tenant), endpoint.plan(request, seed)))
+        plan = await self.loras.resolve(planned, caller.tenant)
         plan.facts.update(caller.facts)
         job = Job(new_job_id(), endpoint, plan, seed, time.perf_counter(), self._ask(endpoint, request, plan, caller))
         row = self.jobs.accept(
@@ -144,6 +140,11 @@ class Calls:
             raise
         finally:
             self._settle(job, state, error, result)
+
+    async def row(self, job_id: str, tenant: str) -> dict[str, Any]:
+        """The row of a tenant's job, with all that this gateway has to write to it: a reply does not wait for its row. Raises NotFound."""
+        await self._background.ended()
+        return await self.jobs.row(job_id, tenant)
 
     def _begin(self, job: Job, backend: str, reason: str) -> None:
         job.backend, job.reason = backend, reason

@@ -99,11 +99,9 @@ async def _reply(api: Api, endpoint: Endpoint, http: Request, request: Asked, bo
     try:
         result = await while_present(http, _last(events))
     except Exception as error:
-        await job.settled()
         return problem(error, job.id)
     finally:
         api.calls.abandon(job)
-    await job.settled()
     return media_reply(result, headers_of(job, result, api.deployments, api.settings.profile))
 
 
@@ -178,7 +176,7 @@ def _add_views(app: FastAPI, api: Api) -> None:
 
     @app.get("/jobs/{job_id}", summary="One job of yours: its state, cost and outcome.", tags=["service"])
     async def job(job_id: str, http: Request) -> dict[str, Any]:
-        row = await api.calls.jobs.row(job_id, tenant_of_request(api, http))
+        row = await api.calls.row(job_id, tenant_of_request(api, http))
         return {name: value for name, value in row.items() if name not in ("tenant", "body_sha256", "fence")}
 
 

@@ -80,7 +80,6 @@ def event_reply(job: Job, events: AsyncGenerator[Event, None], deployments: dict
                 elif isinstance(event, Progress):
                     yield _event("progress", {"stage": event.stage, "done": event.done, "total": event.total})
                 else:
-                    await job.settled()
                     media = base64.b64encode(event.media).decode()
                     headers = headers_of(job, event, deployments, profile)
                     yield _event("result", {"content_type": event.content_type, "headers": headers, "media": media})
