@@ -1,6 +1,6 @@
 """Face swap on a GPU: swap alone, and from encoded clip to encoded clip, against insightface's own per-frame loop in the same run.
 
-    python -m benchmarks.gpu.faceswap            # on a GPU, a few minutes
+    python -m benchmarks.gpu.faceswap            # on a GPU, two to three minutes
     python -m benchmarks.gpu.faceswap --smoke    # on any machine: narrow networks and a short clip, to see that it runs
 
 Needs torch, onnx, onnxruntime, opencv, scikit-image, insightface and PyAV; fetches nothing. The networks are the published

@@ -1,7 +1,8 @@
 """What is compared against: insightface's own code, one frame at a time, as its examples and the tools built on it run a video.
 
 Its networks run in onnxruntime where that has CUDA. Where it has not, torch runs the same graphs behind the same session interface:
-float32 (TF32 on the GPU, onnxruntime's default), arrays in and out of host memory at every call, as onnxruntime does it.
+float32 (TF32 on the GPU, onnxruntime's default), cuDNN's algorithms chosen by trial (its default too), arrays in and out of host memory
+at every call, as onnxruntime does it.
 """
 
 import contextlib
@@ -53,7 +54,7 @@ class TorchSession:
         return ["TorchExecutionProvider"]
 
     def run(self, _names: Any, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
             inputs = [torch.from_numpy(np.ascontiguousarray(feed[v.name], np.float32)).to(self._device) for v in self._inputs]
             return [output.cpu().numpy() for output in self._net(*inputs)]
 
