@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,6 @@ import yaml
 
 from serve.local import haproxy_binary
 
-BIN = Path(sys.executable).parent
 CARDS = {"L40S": "L40S", "A100-80GB": "A100"}  # kind, and what Ray calls it
 FRONT = """#!/usr/bin/env bash
 # This node's HTTP front on this node's address only: all nodes share one machine.
@@ -76,19 +75,21 @@ class Raylets:
             f"--dashboard-port={self.port + 1} --ray-client-server-port={self.port + 2}".split(),
         )
 
-    def start_worker(self, name: str, kind: str, cards: int, *, cpus: int = 32) -> None:
+    def start_worker(self, name: str, kind: str, cards: int, *, cpus: int = 32, visible: str | None = None) -> None:
+        """visible: the real card that this node has, for CUDA; not given, whatever the machine has."""
         number = 3 + sum(node.address > "127.0.0.2" for node in self.nodes.values() if node.name != name)
         label = f"--labels=ray.io/accelerator-type={CARDS[kind]}"
-        self._start(name, f"127.0.0.{number}", [f"--address=127.0.0.2:{self.port}", f"--num-gpus={cards}", f"--num-cpus={cpus}", label])
+        options = [f"--address=127.0.0.2:{self.port}", f"--num-gpus={cards}", f"--num-cpus={cpus}", label]
+        self._start(name, f"127.0.0.{number}", options, {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
 
-    def _start(self, name: str, address: str, options: list[str]) -> None:
+    def _start(self, name: str, address: str, options: list[str], own: Mapping[str, str] | None = None) -> None:
         number = int(address.rsplit(".", 1)[1])
         front = self.folder / f"front-{number}"
         front.mkdir(exist_ok=True)
         script = front / "haproxy"
         script.write_text(FRONT % (self.port + 10, self.port + 10, Path("serve/haproxy.sh").absolute()))
         script.chmod(0o755)
-        base = self.port + 40 + 10 * number
+        base = self._ports(address)
         wanted = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token),
@@ -109,16 +110,25 @@ class Raylets:
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(front),
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(front / "server-state"),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-            "PYTHONPATH": os.getcwd(),
+            "PYTHONPATH": code_path(),
             "RYLA_PORT": str(self.port + 10),
             "RYLA_WEIGHTS_ROOT": str(self.folder / "weights"),
             "RYLA_LORA_ROOT": str(self.folder / "loras"),
             "RYLA_DATABASE_URL": f"sqlite:///{self.folder}/jobs.db",
             "OMP_NUM_THREADS": "1",
         } | self.environment
+        wanted |= own or {}
         if self.store == "redis":
             wanted["RAY_REDIS_ADDRESS"] = f"127.0.0.1:{self.port + 20}"
-        command = [str(BIN / "ray"), "start", "--block", f"--node-ip-address={address}", f"--metrics-export-port={base + 2}"]
+        command = [
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            "--block",
+            f"--node-ip-address={address}",
+            f"--metrics-export-port={base + 2}",
+        ]
         command += [f"--dashboard-agent-listen-port={base + 3}", "--min-worker-port=0", "--max-worker-port=0"]
         command += ["--object-store-memory=300000000", f"--temp-dir={self.folder}/ray"] if "--head" in options else []
         command += options if "--head" in options else [*options, "--object-store-memory=300000000"]
@@ -135,6 +145,15 @@ class Raylets:
             path.touch(mode=0o600)
             path.write_text(secrets.token_hex(32))
         return path
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Where each node's metrics are scraped."""
+        return {node.name: f"http://{node.address}:{self._ports(node.address) + 2}/metrics" for node in self.nodes.values()}
+
+    def _ports(self, address: str) -> int:
+        """The first of a node's four own ports."""
+        return self.port + 40 + 10 * int(address.rsplit(".", 1)[1])
 
     def kill(self, name: str) -> None:
         """Kill a node as a power cut would: all its processes at once."""
@@ -154,8 +173,8 @@ class Raylets:
         """`serve deploy`, to this cluster."""
         file = self.folder / "serve.yaml"
         file.write_text(yaml.safe_dump(config, sort_keys=False))
-        ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token), "PYTHONPATH": os.getcwd()}
-        command = [str(BIN / "serve"), "deploy", str(file), "-a", f"http://127.0.0.1:{self.port + 1}"]
+        ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token), "PYTHONPATH": code_path()}
+        command = [sys.executable, "-m", "ray.serve.scripts", "deploy", str(file), "-a", f"http://127.0.0.1:{self.port + 1}"]
         subprocess.run(command, env=os.environ | ours, check=True, stdout=subprocess.DEVNULL)
 
     def applications(self) -> dict[str, Any]:
@@ -183,6 +202,11 @@ class Raylets:
         for app in self.applications().values():
             for name, deployment in app["deployments"].items():
                 yield from ({**replica, "deployment": name} for replica in deployment["replicas"])
+
+
+def code_path() -> str:
+    """Where the nodes' processes find this code, and packages that lie outside the interpreter's own folder."""
+    return os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,14 +150,20 @@ MODELS = {
 
 
 def build(model: Model, folder: Path, device: str) -> dict[str, Path]:
-    """Folders in the published layout: toys, whose parts are replaced by random ones of the real size."""
-    declared = deployments()[endpoints()[model.path].deployments[0]]
+    """A folder a role in the published layout, below `folder`."""
     files = {role: folder / role for role in model.roles}
+    write(model, files, device)
+    return files
+
+
+def write(model: Model, files: Mapping[str, Path], device: str) -> None:
+    """Fill a folder a role: toys, whose parts are replaced by random ones of the real size."""
+    declared = deployments()[endpoints()[model.path].deployments[0]]
     for role, path in files.items():
         path.mkdir(parents=True)
         build_toy(declared.weights[role].repo, path)
     if device == "cpu":
-        return files
+        return
     with torch.device(device):
         torch.set_default_dtype(torch.bfloat16)
         for name, part in model.parts().items():
@@ -167,7 +173,6 @@ def build(model: Model, folder: Path, device: str) -> dict[str, Path]:
             build_instantid(files["instantid"])
         torch.set_default_dtype(torch.float32)
     torch.cuda.empty_cache()
-    return files
 
 
 def build_instantid(folder: Path) -> None:

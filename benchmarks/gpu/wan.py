@@ -83,8 +83,20 @@ MODELS = {
 }
 
 
-def build(folder, name):
-    """Random weights straight on the card, saved in the published layout."""
+def umt5_xxl():
+    """The published text encoder, in bfloat16."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    shape = {"vocab_size": 256384, "d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        return UMT5EncoderModel(UMT5Config(**shape, feed_forward_proj="gated-gelu", use_cache=False))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def build(folder, name, *, whole=False):
+    """Random weights straight on the card, saved in the published layout. whole: with the text encoder at its real size."""
     declare()
     import diffusers
 
@@ -95,7 +107,7 @@ def build(folder, name):
         parts = {"transformer": kind(**shape).to(torch.bfloat16)}
         if "boundary_ratio" in model.settings:
             parts["transformer_2"] = kind(**shape).to(torch.bfloat16)
-        parts |= {"vae": diffusers.AutoencoderKLWan(**model.vae), "text_encoder": umt5(width=4096, layers=1)}
+        parts |= {"vae": diffusers.AutoencoderKLWan(**model.vae), "text_encoder": umt5_xxl() if whole else umt5(width=4096, layers=1)}
     scheduler = diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
     pipe = getattr(diffusers, model.runner.pipeline)(**parts, **model.settings, scheduler=scheduler, tokenizer=umt5_tokenizer())
     pipe.save_pretrained(folder, max_shard_size="5GB")
