@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.random_store MODEL ROOT [--smoke]
 
-One model a process, so that several are built at once; prints the memory of the card as JSON.
+One model a process, so that several are built at once; prints the seconds and the size as JSON.
 """
 
 import argparse
@@ -32,7 +32,8 @@ def place(root: Path, repo: str) -> Path:
     return root / folder_name(repo) / REVISION
 
 
-def build(name: str, root: Path, device: str) -> None:
+def build(name: str, root: Path, device: str) -> int:
+    """Write a deployment's checkpoints below `root`. Returns the bytes of their weights."""
     from benchmarks.gpu import images, wan
     from models.tiny import build as build_toy
     from models.torchvision_ops import declare
@@ -46,6 +47,7 @@ def build(name: str, root: Path, device: str) -> None:
         build_toy(deployments()[name].weights["base"].repo, files["base"])
     else:
         wan.build(files["base"], CLIPS[name], whole=True)
+    return sum(file.stat().st_size for folder in files.values() for file in folder.rglob("*.safetensors"))
 
 
 def pins(names: Iterable[str]) -> dict[str, Any]:

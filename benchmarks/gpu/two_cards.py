@@ -117,7 +117,7 @@ class Bench:
         began = time.monotonic()
         self.cluster.deploy(wanted)
         try:
-            wait_until(lambda: {*built, "gateway"} <= set(self.cluster.replicas()), "every model is up", UP_S)
+            wait_until(lambda: self.settled(built), "every model is up", UP_S)
         except TimeoutError as error:
             self.note(str(error))
         self.up = [name for name in MODELS if name in self.cluster.replicas()]
@@ -125,12 +125,19 @@ class Bench:
             self.note(f"{name} is not up; its log ends:\n{self.log(name)}")
         self.say(f"up {time.monotonic() - began:.0f} s after `serve deploy`: {', '.join(self.up)}; on {self.cluster.replicas()}")
 
+    def settled(self, built: Sequence[str]) -> bool:
+        """Whether every model is up, or Serve has given it up."""
+        up, apps = set(self.cluster.replicas()), self.cluster.applications()
+        lost = {name for app in apps.values() if app["status"] == "DEPLOY_FAILED" for name in app["deployments"]}
+        return {*built, "gateway"} <= up | lost
+
     def log(self, name: str) -> str:
-        """The end of a replica's newest log; Serve's own words where there is none."""
+        """What Serve says of a deployment, which has the traceback of a start that failed, and the end of its newest replica's log."""
+        apps = self.cluster.applications().values()
+        said = [app["deployments"][name].get("message", "") for app in apps if name in app["deployments"]]
         files = sorted(self.folder.glob(f"ray/session_*/logs/serve/replica_*{name}*.log"), key=lambda file: file.stat().st_mtime)
-        if files:
-            return "\n".join(files[-1].read_text(errors="replace").splitlines()[-LOG_LINES:])
-        return "\n".join(str(app.get("message", ""))[-2000:] for app in self.cluster.applications().values())
+        lines = files[-1].read_text(errors="replace").splitlines()[-LOG_LINES:] if files else []
+        return "\n".join([*(text[-3000:] for text in said), *(line[:300] for line in lines)])
 
     def measure(self) -> None:
         """First calls, each sharing model alone, and all at once."""
