@@ -15,7 +15,8 @@ RylaError
 ├── Conflict                an idempotency key used for another body
 ├── Retired                 an endpoint that is gone, with its replacement
 ├── NotConfigured           a part the operator has not set up
-│   └── WeightsMissing      weights that are not installed
+│   ├── WeightsMissing      weights that are not installed
+│   └── NoPlace             a model that no card of this cluster holds; it may run elsewhere
 ├── Overloaded              no capacity now; carries `retry_after_s`
 │   └── ReplicaLost         the process that ran the call died; safe to send again
 │       └── BackendFailed   a backend outside the cluster could not run the call; carries `kind`
@@ -106,6 +107,10 @@ class NotConfigured(RylaError):
 
 class WeightsMissing(NotConfigured):
     """Weights that are needed for this request are not installed."""
+
+
+class NoPlace(NotConfigured):
+    """No card of this cluster holds the model; a backend outside may run it."""
 
 
 class Overloaded(RylaError):

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, cast
 
 import ray
@@ -24,8 +23,8 @@ from deployments.plan.serve_config import GATEWAY, REPLICA_CPUS
 from deployments.spec.deployment import Deployment
 from deployments.spec.stores import lora_files
 from models.acceleration import openmp
-from models.errors import NotConfigured, Overloaded
-from serve.apps import app_of, handle_of, wait_for_cards
+from models.errors import NoPlace, NotConfigured
+from serve.apps import Handles, app_of, handle_of, wait_for_cards
 from serve.call_metrics import CallMetrics
 from serve.calls import Calls
 from serve.cluster import ClusterBackend, Handle
@@ -168,14 +167,19 @@ class Gateway:
         served = {path: e for path, e in answered(settings.serve_retired).items() if set(e.deployments) <= set(self._names)}
         jobs = Jobs(settings.database_url)
         known = {name: deployments()[name] for name in self._names}
-        loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, lambda name: self._handle(name).state.remote())
+        handles = Handles(self._handle)
+
+        async def wake(name: str) -> None:
+            await (await handles(name)).state.remote()
+
+        loras = Loras(jobs.engine, lora_files(settings), known, settings.max_lora_bytes, wake)
         estimator = estimator_of(settings, known)
         metrics = CallMetrics(known, settings.rates, estimator)
         metrics.start()
         outside = fallbacks(settings, jobs.engine)
         if settings.burst == "on" or outside is not None:
             metrics.burst_caps(settings.burst_usd_per_minute, settings.burst_usd_per_day)
-        cluster = ClusterBackend(cache(self._handle))
+        cluster = ClusterBackend(handles)
         placed = dispatcher(settings, cluster, jobs.engine, known, estimator, ledger=self._ledger, observe=metrics.decided)
         consent = ConsentRule(settings.requires_consent, settings.consenting_tenants)
         calls = Calls(placed, jobs, settings.rates, metrics, loras, outside, consent)
@@ -185,8 +189,7 @@ class Gateway:
         if name not in self._names:
             raise NotConfigured(f"the model {name!r} is not served here; served are {', '.join(self._names)}")
         if name not in self._served:
-            kind = Overloaded if self._settings.burst == "on" else NotConfigured  # only the first sends it elsewhere
-            raise kind(f"no card of this cluster has room for the model {name!r}")
+            raise NoPlace(f"no card of this cluster has room for the model {name!r}")
         return handle_of(name)
 
     async def _readiness(self) -> dict[str, bool]:

@@ -1,6 +1,8 @@
 """Which Serve app a deployment lives in: in production one a family of models, on a laptop one for all."""
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 
 import ray
@@ -29,6 +31,26 @@ def handle_of(deployment: str) -> Handle:
         return ray_serve.get_deployment_handle(deployment, app_name=app)
     except KeyError:
         raise Overloaded(f"the model {deployment!r} is not up on this cluster; /ready says which are", RETRY_AFTER_S) from None
+
+
+class Handles:
+    """Handles by name, each looked up once, in a thread: the look-up asks Serve's controller, and its answer may be long in coming."""
+
+    def __init__(self, find: Callable[[str], Handle] = handle_of) -> None:
+        self._find = find
+        self._found: dict[str, Handle] = {}
+
+    async def __call__(self, deployment: str) -> Handle:
+        """The handle; the same one each time, since every new one starts its own metrics pusher. Raises what `find` does."""
+        if deployment not in self._found:
+            handle = await asyncio.to_thread(self._ready, deployment)
+            self._found.setdefault(deployment, handle)  # two may have looked at once
+        return self._found[deployment]
+
+    def _ready(self, deployment: str) -> Handle:
+        handle = self._find(deployment)
+        handle.options()  # makes its router now, which asks the cluster too
+        return handle
 
 
 def wait_for_cards(ahead: float) -> None:

@@ -15,11 +15,11 @@ from serve.faults import ray_faults
 Handle: TypeAlias = "DeploymentHandle[Any]"
 
 
-class Handles(Protocol):
+class FindsHandles(Protocol):
     """Finds the handle of a deployment by its name."""
 
-    def __call__(self, deployment: str) -> Handle:
-        """The handle; the same one each time, since every new one starts its own metrics pusher."""
+    async def __call__(self, deployment: str) -> Handle:
+        """The handle; the same one each time. Raises NoPlace, or Overloaded while its app is not up."""
         ...
 
 
@@ -28,7 +28,7 @@ class ClusterBackend:
 
     name = "cluster"
 
-    def __init__(self, handles: Handles) -> None:
+    def __init__(self, handles: FindsHandles) -> None:
         self._handles = handles
 
     async def run(self, plan: Plan, *, deadline: float | None, first: str = HERE) -> AsyncGenerator[Event, None]:
@@ -37,7 +37,9 @@ class ClusterBackend:
         first: where the first of several stages runs, here or on the mirror. Yields Progress and, last, one Result.
         """
         last = plan.stages[-1]
-        handle = self._handles(last.deployment).options(stream=True, multiplexed_model_id=last.affinity or "")
+        for stage in plan.stages[0 if first == HERE else 1 : -1]:
+            await self._handles(stage.deployment)  # a chain does not begin unless each of its models is here
+        handle = (await self._handles(last.deployment)).options(stream=True, multiplexed_model_id=last.affinity or "")
         async with aclosing(pull(handle.produce.remote(plan, deadline, first), Result)) as events:
             async for event in events:
                 yield cast(Event, event)
@@ -45,7 +47,7 @@ class ClusterBackend:
     async def frames(self, stages: tuple[Stage, ...], *, deadline: float | None, first: str = HERE) -> AsyncGenerator[FrameEvent, None]:
         """Run the stages and yield the last one's frames as they are made; then its Finished."""
         last = stages[-1]
-        handle = self._handles(last.deployment).options(stream=True, multiplexed_model_id=last.affinity or "")
+        handle = (await self._handles(last.deployment)).options(stream=True, multiplexed_model_id=last.affinity or "")
         async with aclosing(pull(handle.frames.remote(stages, deadline, first), Finished)) as events:
             async for event in events:
                 yield cast(FrameEvent, event)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from deployments.spec.endpoint import Plan
 from modal_burst.mirror import with_pulse
-from models.errors import BackendFailed, OutOfMemory, Overloaded, ReplicaLost
+from models.errors import BackendFailed, NoPlace, OutOfMemory, Overloaded, ReplicaLost
 from models.host import Event, Result
 from serve.budget import Refusal, Reservation
 from serve.estimator import HERE, THERE
 from serve.fallbacks import Fallback
 from serve.foresight import Foresight, Outlook, Ticket
-from serve.overflow import Decision, Mode, Offer, Reason, Route, Situation, alone, decide, instead
+from serve.overflow import SETTLED, Decision, Mode, Offer, Reason, Route, Situation, alone, decide, instead
 
 if TYPE_CHECKING:
     from serve.burst import Bursts
@@ -119,7 +119,7 @@ class Dispatcher:
                                 yield event
                         if attempt is now:
                             return
-                    except (Overloaded, OutOfMemory) as error:
+                    except (Overloaded, OutOfMemory, NoPlace) as error:
                         if again:
                             raise
                         again, attempt = True, await self._after(error, call, now)
@@ -163,7 +163,7 @@ class Dispatcher:
         outlook = await self._foresight.outlook(call.plan, call.ticket)
         if outlook.wait_s <= 0:
             return None
-        decision, money = await self._choose(call, outlook, full=False)
+        decision, money = await self._choose(call, outlook)
         if money is None:
             return None
         if decision.route is not Route.FALLBACK:
@@ -184,26 +184,28 @@ class Dispatcher:
         if tried.route is not Route.CLUSTER and call.ask.mode is not Mode.FORCE:
             log.warning("the mirror failed a call, which is sent to the cluster: %s", error)
             return Attempt(Route.CLUSTER, Reason.MIRROR_FAILED, HERE)
-        if tried.route is Route.CLUSTER and isinstance(error, Overloaded):
-            return await self._decide(call, full=True)
+        if tried.route is Route.CLUSTER and isinstance(error, Overloaded | NoPlace):
+            return await self._decide(call, refused=error)
         raise error
 
-    async def _decide(self, call: Sent, *, full: bool = False) -> Attempt:
-        """Where the call goes. Raises Overloaded when that is nowhere."""
+    async def _decide(self, call: Sent, *, refused: Overloaded | NoPlace | None = None) -> Attempt:
+        """Where the call goes. Raises Overloaded when that is nowhere for now, NoPlace when it is nowhere at all."""
         outlook = await self._foresight.outlook(call.plan, call.ticket)
-        decision, money = await self._choose(call, outlook, full=full)
+        decision, money = await self._choose(call, outlook, refused)
         if decision.route is Route.NONE:
             self._tell(call, decision)
+            if isinstance(refused, NoPlace) and decision.reason in SETTLED:
+                raise refused
             raise Overloaded(NOWHERE.format(why=WHY.get(decision.reason, f"elsewhere: {decision.reason}")), decision.retry_after_s)
         return self._attempt(call, decision, money)
 
     def _attempt(self, call: Sent, decision: Decision, money: Reservation | None) -> Attempt:
         self._tell(call, decision)
-        if decision.route is Route.FALLBACK and call.ask.fallback is not None:
-            return Attempt(decision.route, decision.reason, call.ask.fallback.name, money, decision.fits_here)
-        return Attempt(decision.route, decision.reason, NAMES[decision.route], money)
+        fallback = call.ask.fallback if decision.route is Route.FALLBACK else None
+        name = NAMES[decision.route] if fallback is None else fallback.name
+        return Attempt(decision.route, decision.reason, name, money, decision.fits_here)
 
-    async def _choose(self, call: Sent, outlook: Outlook, *, full: bool) -> tuple[Decision, Reservation | None]:
+    async def _choose(self, call: Sent, outlook: Outlook, refused: Exception | None = None) -> tuple[Decision, Reservation | None]:
         """Decide, and take the offer up. An offer that proves refused is decided upon again."""
         situation = Situation(
             mode=call.ask.mode,
@@ -212,7 +214,8 @@ class Dispatcher:
             left_s=call.left_s(),
             late_s=outlook.late_s,
             sure=outlook.sure,
-            full=full,
+            full=refused is not None,
+            placed=not isinstance(refused, NoPlace),
         )
         for _ in range(RESERVE_TRIES):
             decision = self._decided(call, situation, outlook)
@@ -221,8 +224,7 @@ class Dispatcher:
             answer = await self._reserve(call, decision, decision.offer)
             if isinstance(answer, Reservation):
                 return decision, answer
-        refused = Offer(Route.WHOLE, 0.0, 0.0, Reason.SLOTS)
-        return decide(situation, lambda: [refused]), None
+        return decide(situation, lambda: [Offer(Route.WHOLE, 0.0, 0.0, Reason.SLOTS)]), None
 
     def _decided(self, call: Sent, situation: Situation, outlook: Outlook) -> Decision:
         fallback = call.ask.fallback
@@ -239,12 +241,10 @@ class Dispatcher:
         return await self._bursts.reserve(call.plan, call.ask.tenant, offer)
 
     def _offers(self, call: Sent, outlook: Outlook) -> list[Offer]:
-        if self._bursts is None:
-            return [Offer(Route.WHOLE, 0.0, 0.0, Reason.OFF)]
-        return self._bursts.offers(call.plan, call.ask.tenant, second_here_s=outlook.second_s)
+        off = [Offer(Route.WHOLE, 0.0, 0.0, Reason.OFF)]
+        return off if self._bursts is None else self._bursts.offers(call.plan, call.ask.tenant, second_here_s=outlook.second_s)
 
     def _tell(self, call: Sent, decision: Decision) -> None:
-        stages = "+".join(stage.deployment for stage in call.plan.stages)
-        log.info("%s goes to %s: %s", stages, decision.route, decision.reason)
+        log.info("%s goes to %s: %s", "+".join(stage.deployment for stage in call.plan.stages), decision.route, decision.reason)
         if self._observe is not None:
             self._observe(call.plan, decision)

@@ -51,6 +51,9 @@ class Reason(StrEnum):
     FALLBACK_FAILED = "fallback-failed"  # tried there first
 
 
+SETTLED: Final = frozenset({Reason.ASKED, Reason.OFF, Reason.NOT_MIRRORED})  # reasons that no waiting mends
+
+
 class Outstanding(Protocol):
     """The ledger of work that the cluster has taken on and not finished, in predicted seconds."""
 
@@ -89,6 +92,7 @@ class Situation:
 
     wait_s, service_s: on the cluster; `sure` when the service time was measured and is no mere prior.
     left_s: until the deadline. late_s: a longer wait is too long; `overflow.Tide` says which. full: the cluster has refused the call.
+    placed: whether the cluster could ever run it.
     """
 
     mode: Mode
@@ -98,6 +102,7 @@ class Situation:
     late_s: float
     sure: bool = True
     full: bool = False
+    placed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +157,20 @@ def decide(situation: Situation, offers: Callable[[], Sequence[Offer]]) -> Decis
 
 
 def instead(decision: Decision, situation: Situation, offer: Offer) -> Decision:
-    """The decision once a call's fallback is asked: it has its turn when the cluster is late, or refuses, and the mirror cannot help."""
-    asked = situation.mode is not Mode.AUTO
-    if asked or decision.offer is not None or decision.reason is Reason.IN_TIME or offer.refusal is not None:
+    """The decision once a call's fallback is asked: it has its turn when the cluster is late, or refuses, and the mirror cannot help.
+
+    Where it cannot help either and there is no mirror, its reason is the one to tell.
+    """
+    if situation.mode is not Mode.AUTO or decision.offer is not None or decision.reason is Reason.IN_TIME:
         return decision
     here_s, fits_here = situation.wait_s + situation.service_s, decision.route is Route.CLUSTER
     gains = offer.done_s <= min(here_s - GAIN_S, situation.left_s) if fits_here else _in_time(offer, situation)
-    return Decision(Route.FALLBACK, Reason.FALLBACK, offer, fits_here=fits_here) if gains else decision
+    if gains and offer.refusal is None:
+        return Decision(Route.FALLBACK, Reason.FALLBACK, offer, fits_here=fits_here)
+    if fits_here or decision.reason not in SETTLED:
+        return decision
+    times = [time_s for time_s in (decision.retry_after_s, offer.refused_for_s) if time_s is not None]
+    return Decision(Route.NONE, offer.refusal or Reason.NO_GAIN, None, max(1.0, min(times)) if times else None)
 
 
 def alone(situation: Situation, offer: Offer) -> Decision:
@@ -192,6 +204,6 @@ def _why_not(offers: Sequence[Offer]) -> Reason:
 def _refuse(situation: Situation, why: Reason, offers: Sequence[Offer]) -> Decision:
     """Nothing fits. Come back when the line here is short enough, or when an offer can be had that would meet the deadline."""
     times = [offer.refused_for_s for offer in offers if offer.refused_for_s is not None and offer.done_s <= situation.left_s]
-    if situation.mode is not Mode.FORCE and situation.service_s <= situation.left_s:
+    if situation.mode is not Mode.FORCE and situation.placed and situation.service_s <= situation.left_s:
         times.append(max(situation.wait_s + situation.service_s - situation.left_s, situation.wait_s if situation.full else 0.0))
     return Decision(Route.NONE, why, None, max(1.0, min(times)) if times else None)

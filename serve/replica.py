@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cache
 
 import ray
 
@@ -21,7 +20,7 @@ from models.lora.holding import held
 from models.runner import Card, Finished, FrameEvent
 from models.weights import Loading, folders
 from serve.affinity import held_parts
-from serve.apps import handle_of
+from serve.apps import Handles
 from serve.cluster import ClusterBackend
 from serve.estimator import HERE
 from serve.first_halves import FirstHalves
@@ -57,7 +56,7 @@ class Replica:
             lora_files(settings).publish_base(declared.name, self._loras.base)
         card = Card(card_name(), share)
         self._host = RunnerHost(runner, declared.concurrency, card, batch=declared.batch, sealer=settings.sealer())
-        self._upstream = ClusterBackend(cache(handle_of))
+        self._upstream = ClusterBackend(Handles())
         self._version = model_version(declared, settings.profile)
         self._first_halves = FirstHalves()
         self._sick: str | None = None

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 
 import httpx
 import numpy as np
@@ -13,6 +12,7 @@ from ray import serve as ray_serve
 
 from deployments import endpoints
 from modal_burst.settings import MirrorSettings
+from serve.apps import Handles
 from serve.cluster import ClusterBackend
 from serve.local import APP
 from serve.settings import Settings
@@ -25,7 +25,7 @@ CLIP = {"prompt": "a lighthouse", "width": 128, "height": 128, "length": 5, "ste
 LONG = CLIP | {"width": 256, "height": 256, "length": 81, "steps": 100, "seed": 1}
 
 MODEL = endpoints()[path_of(1)].deployments[0]
-replicas = cache(lambda name: ray_serve.get_deployment_handle(name, APP))
+replicas = Handles(lambda name: ray_serve.get_deployment_handle(name, APP))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def busy(http: httpx.AsyncClient):
 
 async def until_running(calls: int) -> None:
     async with asyncio.timeout(60):
-        while (await replicas(MODEL).state.remote()).running != calls:
+        while (await (await replicas(MODEL)).state.remote()).running != calls:
             await asyncio.sleep(0.05)
 
 

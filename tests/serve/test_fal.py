@@ -9,7 +9,7 @@ import pytest_asyncio
 from fal_client import client as fal_client
 from PIL import Image as PilImage
 
-from models.errors import BackendFailed, DeadlineExceeded, FaultKind, Overloaded, Refused
+from models.errors import BackendFailed, DeadlineExceeded, FaultKind, NoPlace, Overloaded, Refused
 from serve.breaker import BreakerRules, State
 from serve.budget import Caps
 from serve.outside import Outside
@@ -96,6 +96,33 @@ async def test_the_caller_can_keep_a_call_from_fal(rig, cloud):
     rig.cluster.failing = [Overloaded("full", 2.0)]
     with pytest.raises(Overloaded):
         await rig.call(PLAIN, SFW, mode=Mode.NEVER)
+    assert cloud.submitted == 0
+
+
+async def test_a_model_without_a_place_here_is_answered_by_its_fallback(rig, cloud):
+    rig.cluster.failing = [NoPlace("no card has room for it")]
+    result = await rig.call(PLAIN, SFW)
+    assert rig.started == [("cluster", "in-time"), ("fal", "fallback")]
+    assert result.stages[0].facts["model"] == PLAIN.fal.id
+    await settled(rig, cloud, billed=1)
+
+
+@pytest.mark.parametrize(
+    ("outside", "mode"), [(UNSAID, Mode.AUTO), (NSFW, Mode.AUTO), (SFW, Mode.NEVER)], ids=["unmarked", "nsfw", "never"]
+)
+async def test_one_that_nothing_may_stand_in_for_is_not_set_up(rig, cloud, outside, mode):
+    rig.cluster.failing = [NoPlace("no card has room for it")]
+    with pytest.raises(NoPlace, match="no card has room"):
+        await rig.call(PLAIN, outside, mode=mode)
+    assert cloud.submitted == 0
+
+
+async def test_one_whose_fallback_is_over_budget_is_told_so_and_when_to_come_back(rig, cloud):
+    rig.cluster.failing = [NoPlace("no card has room for it")]
+    rig.fallbacks.budget.caps = Caps(per_call=1, per_minute=USD / 2, per_day=1, per_tenant_day=1, calls=5)
+    with pytest.raises(Overloaded, match="budget-minute") as caught:
+        await rig.call(PLAIN, SFW)
+    assert caught.value.retry_after_s == rig.decisions[-1].retry_after_s
     assert cloud.submitted == 0
 
 

@@ -77,6 +77,7 @@ def test_the_header():
 HERE = Decision(Route.CLUSTER, Reason.OFF)
 IN_TIME = Decision(Route.CLUSTER, Reason.IN_TIME)
 NOWHERE = Decision(Route.NONE, Reason.BREAKER)
+NOWHERE_NO_MIRROR = Decision(Route.NONE, Reason.OFF)
 MIRROR = Decision(Route.WHOLE, Reason.LATE, Offer(Route.WHOLE, 10.0))
 OPEN = Offer(Route.FALLBACK, 8.0, 0.02)
 SHUT = Offer(Route.FALLBACK, 8.0, 0.02, Reason.DAY_BUDGET, 60.0)
@@ -100,6 +101,7 @@ TURNS = {
     "nowhere, and the fallback would miss the deadline": (NOWHERE, 60, 5, Mode.AUTO, OPEN, Route.NONE),
     "over budget": (HERE, 60, 100, Mode.AUTO, SHUT, Route.CLUSTER),
     "nowhere, over budget": (NOWHERE, 60, 20, Mode.AUTO, SHUT, Route.NONE),
+    "nowhere, no mirror, over budget": (NOWHERE_NO_MIRROR, 60, 20, Mode.AUTO, SHUT, Route.NONE),
     "never": (HERE, 60, 100, Mode.NEVER, OPEN, Route.CLUSTER),
     "forced to the mirror": (NOWHERE, 60, 100, Mode.FORCE, OPEN, Route.NONE),
 }
@@ -110,7 +112,10 @@ def test_when_a_fallback_has_its_turn(name):
     decision, wait_s, left_s, mode, offer, route = TURNS[name]
     found = instead(decision, Situation(mode, wait_s, 10.0, left_s, 5.0), offer)
     assert found.route is route
-    assert found.reason is (Reason.FALLBACK if route is Route.FALLBACK else decision.reason)
+    told = offer.refusal if decision is NOWHERE_NO_MIRROR else decision.reason
+    assert found.reason is (Reason.FALLBACK if route is Route.FALLBACK else told)
+    if decision is NOWHERE_NO_MIRROR:
+        assert found.retry_after_s == offer.refused_for_s
     assert found.fits_here is (route is not Route.FALLBACK or decision.route is Route.CLUSTER)
 
 
