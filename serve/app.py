@@ -90,8 +90,10 @@ class GatewayArguments(BaseModel):
 
 
 def gateway(arguments: GatewayArguments) -> Application:
-    """The gateway alone. The models are in apps of their own, and may come and go."""
-    return Gateway.bind(Settings(), arguments.models, arguments.served, arguments.shared)
+    """The gateway alone. The models are in apps of their own, and may come and go. One that is replaced ends its calls first."""
+    settings = Settings()
+    ends_its_calls = Gateway.options(graceful_shutdown_timeout_s=settings.max_seconds)
+    return ends_its_calls.bind(settings, arguments.models, arguments.served, arguments.shared)
 
 
 def application(settings: Settings, chosen: Sequence[Deployment]) -> Application:

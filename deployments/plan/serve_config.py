@@ -38,7 +38,7 @@ def production(placement: Placement, *, gateways: int = 2, code: str | None = No
         ahead += sum(placement.up(name) * placement.share(name) for name in names)
     shared = {"models": list(placement.declared), "served": list(placement.kinds), "shared": True}
     actor = {"num_cpus": 1, "num_gpus": 0, "runtime_env": {"env_vars": {"CUDA_VISIBLE_DEVICES": ""}}}  # unset, it would see every card
-    front: dict[str, Any] = {"name": GATEWAY, "num_replicas": gateways, "max_replicas_per_node": 1, "ray_actor_options": actor}
+    front = {"name": GATEWAY, "num_replicas": gateways} | _replaced(gateways) | {"ray_actor_options": actor}
     found.append(_app(GATEWAY, "serve.app:gateway", shared, route="/") | environment | {"deployments": [front]})
     return {
         "proxy_location": "EveryNode",
@@ -55,7 +55,8 @@ def tiny(declared: Sequence[Deployment]) -> dict[str, Any]:
         families.setdefault(deployment.family, []).append(deployment.name)
     found = [_app(family, "serve.app:family", {"models": names}, route=None) for family, names in families.items()]
     names = [d.name for d in declared]
-    found.append(_app(GATEWAY, "serve.app:gateway", {"models": names, "served": names}, route="/"))
+    front = {"name": GATEWAY} | _replaced(1)
+    found.append(_app(GATEWAY, "serve.app:gateway", {"models": names, "served": names}, route="/") | {"deployments": [front]})
     return {"proxy_location": "HeadOnly", "http_options": {"host": "127.0.0.1", "port": 8000}, "applications": found}
 
 
@@ -67,6 +68,11 @@ def dump(config: Mapping[str, Any], command: str) -> str:
 
 def _app(name: str, builder: str, arguments: Mapping[str, Any], *, route: str | None) -> dict[str, Any]:
     return {"name": name, "route_prefix": route, "import_path": builder, "args": dict(arguments)}
+
+
+def _replaced(gateways: int) -> dict[str, Any]:
+    """How an update replaces gateways: a lone one once its successor is up; of several, each on a node of its own, one after the other."""
+    return {"max_surge_percent": 100} if gateways == 1 else {"max_replicas_per_node": 1}
 
 
 def _replicas(placement: Placement, name: str) -> dict[str, Any]:

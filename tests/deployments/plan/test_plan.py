@@ -168,6 +168,16 @@ def test_production_pins_each_replica_to_its_share_of_a_kind_of_card_and_to_no_n
     assert [app["route_prefix"] for app in config["applications"]] == [None] * len(apps(placement)) + ["/"]
 
 
+def test_a_lone_gateway_stays_until_its_successor_is_up_and_several_are_on_nodes_of_their_own():
+    for config in (production(planned(4, 2), gateways=1), tiny(list(deployments().values()))):
+        (lone,) = config["applications"][-1]["deployments"]
+        assert lone["max_surge_percent"] == 100
+        assert "max_replicas_per_node" not in lone, "the node that its predecessor ends its calls on may be the only one"
+    (several,) = production(planned(4, 2), gateways=2)["applications"][-1]["deployments"]
+    assert several["max_replicas_per_node"] == 1
+    assert "max_surge_percent" not in several, "there may be no node for one more"
+
+
 def test_an_app_waits_for_the_cards_of_those_before_it():
     ahead = [app["args"]["cards_ahead"] for app in production(planned(4, 2))["applications"][:-1]]
     assert ahead == sorted(ahead)
