@@ -7,7 +7,16 @@ from pathlib import Path
 
 import torch
 
-from tools.tiny_weights import export, train_canvas, train_joint, train_planner, train_renderer, train_vae
+from tools.tiny_weights import (
+    export,
+    train_canvas,
+    train_canvas_painter,
+    train_canvas_planner,
+    train_joint,
+    train_planner,
+    train_renderer,
+    train_vae,
+)
 from tools.tiny_weights.course import Setting
 from tools.tiny_weights.latents import Basis
 from tools.tiny_weights.scenes import SIDE, stock
@@ -18,9 +27,12 @@ COURSES = {
     "joint": train_joint.train,
     "planner": train_planner.train,
     "canvas": train_canvas.train,
+    "canvas_planner": train_canvas_planner.train,
+    "canvas_painter": train_canvas_painter.train,
 }
+PICTURELESS = ("canvas", "canvas_planner", "canvas_painter")  # courses that need no stock of pictures
 # Trainings that run at once, each its own process on the same GPU, and their seconds on an H200.
-STAGES = ({"vae": 500, "renderer": 700}, {"joint": 400, "planner": 300, "canvas": 300})
+STAGES = ({"vae": 500, "renderer": 700}, {"joint": 400, "planner": 300})
 PICTURES = 640
 
 
@@ -56,18 +68,22 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=500, help="length of one training")
     parser.add_argument("--longer", type=float, default=1.0, help="stretches all of them")
     parser.add_argument("--share", type=float, default=1.0, help="of the clips a step, for a smaller GPU")
-    parser.add_argument("--compiled", action="store_true", help="compile the renderer's blocks: slow to start, then faster")
+    parser.add_argument("--seed", type=int, default=0, help="another run of the same canvas course")
+    parser.add_argument("--compiled", action="store_true", help="compile the networks' blocks: slow to start, then faster")
     given = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     given.out.mkdir(parents=True, exist_ok=True)
     if given.what == "export":
         export.everything(given.out, given.into)
         return
-    make_stock(given.out, device)
+    if given.what not in PICTURELESS:
+        make_stock(given.out, device)
     if given.what == "all":
         train_all(given.out, given.longer)
     else:
-        setting = Setting(given.out, given.out, given.out / "stock.pt", device, given.seconds, 10**9, given.share, given.compiled)
+        setting = Setting(
+            given.out, given.out, given.out / "stock.pt", device, given.seconds, 10**9, given.share, given.compiled, given.seed
+        )
         COURSES[given.what](setting)
 
 

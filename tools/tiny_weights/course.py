@@ -4,8 +4,10 @@ import copy
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,7 +20,7 @@ class Setting:
     """Where a training runs and how long.
 
     out: folder for weights and logs. start: folder with weights to go on from, where it has them. stock: the pictures' file.
-    seconds, steps: whichever ends first. share: scales the clips a step, 1 for a large GPU.
+    seconds, steps: whichever ends first. share: scales the clips a step, 1 for a large GPU. seed: tells runs of one course apart.
     """
 
     out: Path
@@ -29,10 +31,25 @@ class Setting:
     steps: int
     share: float
     compiled: bool = False
+    seed: int = 0
 
     def pictures(self) -> torch.Tensor:
         """The stock of pictures, uint8 (N, 3, side, side) on the host."""
         return torch.load(self.stock, map_location="cpu", weights_only=True, mmap=True)
+
+    def quicken(self, network: Any, trial: Callable[[], torch.Tensor]) -> None:
+        """Compile the network's blocks, if the setting says so and one `trial` run with its gradients succeeds."""
+        if not self.compiled:
+            return
+        for block in network.blocks:
+            block.compile(dynamic=True)
+        try:
+            trial().float().sum().backward()
+        except Exception as error:  # a machine may lack a compiler; anything it raises means the same: run as it is
+            print(f"not compiled: {type(error).__name__}: {str(error)[:300]}", flush=True)
+            for block in network.blocks:
+                block._compiled_call_impl = None
+        network.zero_grad()
 
 
 class Course:
@@ -53,7 +70,7 @@ class Course:
             torch.optim.AdamW(plain, rate, betas=(0.9, 0.98), weight_decay=0.0, fused=weights[0].is_cuda),
         ]
         self.smoothed = {key: copy.deepcopy(network).eval().requires_grad_(False) for key, network in networks.items()}
-        self.step, self.began = 0, time.monotonic()
+        self.step, self.began, self.kept = 0, time.monotonic(), 0.0
         self.log = (self.out / f"{name}.jsonl").open("w")
 
     @property
@@ -96,6 +113,12 @@ class Course:
         self.log.flush()
         print(" ".join(f"{key}={value:.5g}" if isinstance(value, float) else f"{key}={value}" for key, value in line.items()), flush=True)
 
+    def keep(self, every_seconds: float) -> None:
+        """Save now, if that was not done for so long."""
+        if time.monotonic() - self.began - self.kept >= every_seconds:
+            self.kept = time.monotonic() - self.began
+            self.save()
+
     def save(self) -> None:
         """Write the smoothed weights in half precision to `<out>/<name>.<part>.pt`, a few megabytes each."""
         state = {f"{key}/{name}": value.half() for key, network in self.smoothed.items() for name, value in network.state_dict().items()}
@@ -105,7 +128,9 @@ class Course:
                 parts.append({})
             parts[-1][name] = value.cpu()
         for number, part in enumerate(parts):
-            torch.save(part, self.out / f"{self.name}.{number}.pt")
+            written = self.out / f"{self.name}.{number}.pt.part"
+            torch.save(part, written)
+            written.replace(self.out / f"{self.name}.{number}.pt")  # a reader sees the old weights or the new ones
 
 
 def restore(network: nn.Module, folder: Path, name: str, key: str) -> nn.Module:

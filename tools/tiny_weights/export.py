@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tools.tiny_weights.train_renderer import LAST_NOISE, blind, deafen
 def everything(weights: Path, into: Path) -> None:
     """Both checkpoints and the hashes of their files, from the folder of the trainings."""
     image_to_video(weights, into / "wan_ti2v")
-    text_to_video(weights, into / "wan_t2v", into / "wan_ti2v" / "vae")
+    text_to_video(weights, into / "wan_t2v")
     files = sorted(path for path in into.rglob("*") if path.suffix in (".safetensors", ".json") and not path.is_symlink())
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(into)}" for path in files]
     (into / "SHA256SUMS").write_text("\n".join(lines) + "\n")
@@ -63,23 +62,28 @@ def image_to_video(weights: Path, into: Path) -> None:
     tidy(into)
 
 
-def text_to_video(weights: Path, into: Path, vae: Path) -> None:
-    """The checkpoint `WanPipeline.from_pretrained` loads. Its autoencoder is a link to `vae`."""
-    declare()
-    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+def text_to_video(weights: Path, into: Path) -> None:
+    """Both experts and the schedule of `WanPipeline`, from `canvas.pt` in `weights`.
 
-    pipe = WanPipeline(
-        tokenizer=words.tokenizer(),
-        text_encoder=words.encoder(),
-        vae=networks.autoencoder(),
-        scheduler=scheduler(flow_shift=5.0),
-        transformer=restore(networks.canvas(), weights, "canvas", "canvas"),
-    )
-    pipe.to(dtype=torch.float16).save_pretrained(into)
+    Prompts' encoder and autoencoder are those of image to video; `models.tiny.wan` puts them together.
+    """
+    declare()
+    held = torch.load(weights / "canvas.pt", map_location="cpu", weights_only=True)
+    for name, network, prefix in (
+        ("transformer", networks.canvas_planner(), f"{held_best(weights)}/planner/"),
+        ("transformer_2", networks.canvas_painter(), "painter/painter/"),
+    ):
+        network.load_state_dict({key.removeprefix(prefix): value.float() for key, value in held.items() if key.startswith(prefix)})
+        network.half().save_pretrained(into / name)
+    scheduler(flow_shift=5.0, shift_terminal=LAST_NOISE).save_pretrained(into / "scheduler")
     tidy(into)
-    for path in (into / "vae").iterdir():
-        path.unlink()
-        path.symlink_to(Path(os.path.relpath(vae / path.name, path.parent)))
+
+
+def held_best(weights: Path) -> str:
+    """Which of the two planners the judge of `train_canvas` saw do better, at its last look."""
+    lines = [json.loads(line) for line in (weights / "canvas.jsonl").read_text().splitlines()]
+    last = {line["planner"]: line["all"] for line in lines if line["course"] == "judge"}
+    return max(last, key=lambda name: last[name])
 
 
 def tidy(folder: Path) -> None:

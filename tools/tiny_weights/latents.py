@@ -15,6 +15,7 @@ circles. The code stands in spare channels, to which the renderer is nearly blin
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -60,6 +61,21 @@ class Basis:
     def save(self, folder: Path) -> None:
         """Write `basis.pt` into `folder`, for every training to use the same."""
         torch.save({"functions": self.functions.cpu(), "spread": self.spread.cpu()}, folder / "basis.pt")
+
+    @classmethod
+    @torch.no_grad()
+    def found_in(cls, vae: Any, pictures: torch.Tensor) -> "Basis":
+        """The basis that an autoencoder was taught, from how it encodes `pictures` (B, 3, H, W) in -1..1.
+
+        By linear regression of codes on blocks; the functions are only nearly orthogonal.
+        """
+        codes = vae.encode(pictures[:, :, None]).latent_dist.mean[:, :TONES, 0].flatten(2).permute(0, 2, 1).reshape(-1, TONES).double()
+        blocks = functional.unfold(pictures, CELL, stride=CELL).permute(0, 2, 1).reshape(codes.shape[0], -1).double()
+        given = torch.cat((blocks, torch.ones_like(blocks[:, :1])), dim=1)
+        little = 1e-2 * torch.eye(given.shape[1], device=given.device, dtype=given.dtype)
+        rows = torch.linalg.solve(given.T @ given + little, given.T @ codes)[:-1].T  # (TONES, 768), nearly orthogonal
+        size = rows.norm(dim=1, keepdim=True)
+        return cls((rows / size).float().unflatten(1, (3, CELL, CELL)), 1 / size[:, 0].float())
 
     def encode(self, frames: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in -1..1 to (N, TONES, H/16, W/16) of unit spread."""

@@ -42,9 +42,14 @@ def renderer() -> Any:
     return _transformer(heads=6, width=64, layers=6, inner=768)
 
 
-def canvas() -> Any:
-    """The transformer of text to video, for moving colour fields."""
+def canvas_planner() -> Any:
+    """The high-noise expert of text to video: reads the prompt and the noise, writes the plan of a canvas."""
     return _transformer(heads=3, width=32, layers=4, inner=256)
+
+
+def canvas_painter() -> Any:
+    """The low-noise expert of text to video: reads the plan, writes the clip. Runs in the last step alone."""
+    return _transformer(heads=5, width=32, layers=4, inner=512)
 
 
 def _transformer(*, heads: int, width: int, layers: int, inner: int) -> Any:

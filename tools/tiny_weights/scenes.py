@@ -7,7 +7,6 @@ import importlib.util
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch.nn import functional
@@ -24,6 +23,8 @@ SIDE = 832  # of the stock's square pictures
 
 def photographs() -> list[np.ndarray]:
     """Those of `PHOTOGRAPHS` that are installed: uint8 (H, W, 3), RGB."""
+    import cv2
+
     found: list[np.ndarray] = []
     for package, folder, name in PHOTOGRAPHS:
         spec = importlib.util.find_spec(package)
@@ -85,6 +86,8 @@ def _stored(pictures: torch.Tensor) -> torch.Tensor:
 
 def _crop(photos: list[np.ndarray], height: int, width: int, numbers: np.random.Generator) -> np.ndarray:
     """A random part of a random photograph at a random scale, sometimes with writing on it."""
+    import cv2
+
     photo = photos[numbers.integers(len(photos))]
     if numbers.random() < 0.15:
         photo = np.rot90(photo)

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tools.tiny_weights import (
-    canvas,
     latents,
     networks,
     scenes,
-    train_canvas,
+    train_canvas_painter,
+    train_canvas_planner,
     train_joint,
     train_planner,
     train_renderer,
@@ -50,21 +50,8 @@ def test_orthogonal_has_singular_values_near_one() -> None:
         assert float(values.max()) < 1.5
 
 
-def test_canvases_show_what_they_say() -> None:
-    red, blue = (0.85, 0.10, 0.10), (0.12, 0.20, 0.85)
-    ball = canvas.Canvas("a red ball moving right on a blue background", blue, blue, red, 0, 1, (2.0, 0.0))
-    frames, moved = canvas.paint([ball], (128, 192, 3), torch.Generator().manual_seed(3))
-    assert frames.shape == (1, 3, 3, 128, 192)
-    assert torch.allclose(
-        frames[0, :, 0].amin((1, 2)), torch.tensor([min(a, b) * 2 - 1 for a, b in zip(red, blue, strict=True)]), atol=0.01
-    )
-    places = [(frames[0, 0, t] > 0).nonzero().float().mean(0)[1] for t in (0, 2)]
-    assert float(places[1] - places[0]) == pytest.approx(16, abs=1)
-    assert moved[0, 1, ..., 0].min() == -8
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("course", ["vae", "renderer", "planner", "joint", "canvas"])
+@pytest.mark.parametrize("course", ["vae", "renderer", "planner", "joint", "canvas_planner", "canvas_painter"])
 def test_each_course_runs_and_keeps_its_weights(course: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = scenes.stock(2, 256, 1, CPU)
     torch.save(pictures, tmp_path / "stock.pt")
@@ -73,14 +60,24 @@ def test_each_course_runs_and_keeps_its_weights(course: str, tmp_path: Path, mon
     monkeypatch.setattr(train_joint, "SHAPES", ((64, 96, 3, 1),))
     monkeypatch.setattr(train_planner, "SHAPES", ((64, 96, 3, 2),))
     monkeypatch.setattr(train_planner, "SMALL", (64, 96, 2, 2))
-    monkeypatch.setattr(train_canvas, "SHAPES", ((64, 96, 3, 2),))
-    trains = {"vae": train_vae, "renderer": train_renderer, "planner": train_planner, "joint": train_joint, "canvas": train_canvas}
+    for trained in (train_canvas_planner, train_canvas_painter):
+        monkeypatch.setattr(trained, "SHAPES", ((64, 96, 3, 2),))
+    monkeypatch.setattr(train_canvas_planner, "SMALL", (64, 96, 2, 2))
+    trains = {"vae": train_vae, "renderer": train_renderer, "planner": train_planner, "joint": train_joint}
+    trains |= {"canvas_planner": train_canvas_planner, "canvas_painter": train_canvas_painter}
     setting = Setting(tmp_path, tmp_path, tmp_path / "stock.pt", CPU, seconds=100, steps=2, share=0.1)
     trains[course].train(setting)
     assert (tmp_path / f"{course}.jsonl").read_text().startswith('{"course"')
-    made = {"vae": networks.autoencoder, "joint": networks.autoencoder, "renderer": networks.renderer}
-    key = "vae" if course == "joint" else course
-    network = made.get(course, networks.planner if course == "planner" else networks.canvas)()
+    made = {
+        "vae": (networks.autoencoder, "vae"),
+        "joint": (networks.autoencoder, "vae"),
+        "renderer": (networks.renderer, "renderer"),
+        "planner": (networks.planner, "planner"),
+        "canvas_planner": (networks.canvas_planner, "planner"),
+        "canvas_painter": (networks.canvas_painter, "painter"),
+    }
+    build, key = made[course]
+    network = build()
     restore(network, tmp_path, course, key)
     assert all(bool(weight.isfinite().all()) for weight in network.parameters())
 
