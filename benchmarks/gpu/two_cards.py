@@ -24,6 +24,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from benchmarks.gpu import random_store
 from benchmarks.gpu.images import roomiest
 from benchmarks.gpu.mixed_load import Call, Every, Load, Target, summary
@@ -118,12 +120,20 @@ class Bench:
         self.cluster.deploy(wanted)
         try:
             wait_until(lambda: self.settled(built), "every model is up", UP_S)
+            wait_until(self.answers, "the first node's front answers", UP_S / 4)
         except TimeoutError as error:
             self.note(str(error))
         self.up = [name for name in MODELS if name in self.cluster.replicas()]
         for name in (name for name in MODELS if name not in self.up):
             self.note(f"{name} is not up; its log ends:\n{self.log(name)}")
         self.say(f"up {time.monotonic() - began:.0f} s after `serve deploy`: {', '.join(self.up)}; on {self.cluster.replicas()}")
+
+    def answers(self) -> bool:
+        """Whether a node's front, which comes up beside the models, takes calls."""
+        try:
+            return httpx.get(f"{self.cluster.url}/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def settled(self, built: Sequence[str]) -> bool:
         """Whether every model is up, or Serve has given it up."""
