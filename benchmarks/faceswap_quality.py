@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from models.faceswap.embedded import EmbeddedEngine
-from models.faceswap.geometry import face_width, fit_rigid
+from models.faceswap.geometry import face_width, fit_rigid, turn_deg
 from models.faceswap.shape import Zones
 from models.faceswap.swapper import FaceSwapper
 from models.faceswap.tracker import Tracker
@@ -63,7 +63,7 @@ def main() -> None:
         "frames": f"{len(original)} of {original.shape[2]}x{original.shape[1]}, face {np.mean([face_width(a) for a, _ in both]):.0f} px"
     }
     rows["faces"] = f"{100 * facts['faces_swapped'] / facts['frames']:.1f} %"
-    rows["turned"] = f"{max(turn(a) for a, _ in both):.0f} deg at most"
+    rows["turned"] = f"{max(turn_deg(a) for a, _ in both):.0f} deg at most"
     rows["pose"] = f"{pose_error(both):.2f} deg"
     for name, measure in (("mouth", mouth), ("eyes", eyes)):
         one, other = (np.array([measure(pair[side]) for pair in both]) for side in (0, 1))
@@ -109,12 +109,6 @@ def landmarks(frames: np.ndarray, choice: FaceChoice) -> list[np.ndarray | None]
     times = np.arange(len(frames), dtype=np.float64)
     tracked = Tracker(EmbeddedEngine(), [SourceFace(image=frames[0], face=choice)]).track([Frames(frames, times)])
     return [item.faces[0].face.landmarks if item.faces else None for item in tracked]
-
-
-def turn(face: np.ndarray) -> float:
-    """Degrees between the face's own direction and the camera's, to the left or right."""
-    across = face[454] - face[234]
-    return float(abs(np.degrees(np.arctan2(across[2], np.linalg.norm(across[:2])))))
 
 
 def pose_error(both: list[tuple[np.ndarray, np.ndarray]]) -> float:

@@ -59,3 +59,9 @@ def to_loop(points: FloatArray, loop: NDArray[np.intp]) -> FloatArray:
 def face_width(landmarks: FloatArray) -> float:
     """Distance in space between the two edges of the face at the height of the ears, in pixels."""
     return float(np.linalg.norm(landmarks[234] - landmarks[454]))
+
+
+def turn_deg(landmarks: FloatArray) -> float:
+    """Degrees by which a face's landmarks (468, 3) are turned to the left or right of the viewer."""
+    across = landmarks[454] - landmarks[234]
+    return float(abs(np.degrees(np.arctan2(across[2], np.linalg.norm(across[:2])))))

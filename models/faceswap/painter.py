@@ -5,7 +5,7 @@ import numpy as np
 
 from models.faceswap import bundled, colour
 from models.faceswap.engine import Patch
-from models.faceswap.geometry import FloatArray, face_width, smooth_step
+from models.faceswap.geometry import FloatArray, face_width, smooth_step, turn_deg
 from models.faceswap.portrait import Portrait
 from models.faceswap.raster import CELLS, Canvas, Raster, draw, facing, triangles, warp
 from models.faceswap.shape import reshape, smile_gap
@@ -14,6 +14,9 @@ from models.task import Image
 _OPENINGS = ("mouth", "right_eye", "left_eye")
 _FEATHER = 0.09  # of the mask's edge, in face widths
 _FADE_DEG = (55.0, 69.0)  # between the two faces' directions: from here the target shows through, to here it alone does
+# The same for the target's own turn to the side. The mesh flattens what is turned far: from 62 degrees on a head reads as one at 53 to 58,
+# and near 75 the mesh loses it, so that what is not gone by then would vanish at once.
+_PROFILE_DEG = (46.0, 53.0)
 _FACING = (0.12, 0.42)  # cosine between a triangle and the viewer: hidden below, fully painted above
 _SMILE = (0.02, 0.08)  # difference of the mouths' widths: from here the source's laughter lines fade, to here they are gone
 _EMPTY = Patch(0, 0, np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.float32))
@@ -24,7 +27,7 @@ def paint(frame: Image, landmarks: FloatArray, portrait: Portrait) -> Patch:
     points, pose = reshape(landmarks, portrait.landmarks, portrait.zones)
     width = face_width(landmarks)
     canvas = Canvas.around(points, width, frame.shape[:2])
-    fade = float(smooth_step(np.array([pose.tilt_deg], np.float32), _FADE_DEG[1], _FADE_DEG[0])[0])
+    fade = min(_fade(pose.tilt_deg, _FADE_DEG), _fade(turn_deg(landmarks), _PROFILE_DEG))
     if canvas is None or fade == 0:
         return _EMPTY
     raster = draw(points, landmarks[:, 2], canvas)
@@ -41,6 +44,10 @@ def paint(frame: Image, landmarks: FloatArray, portrait: Portrait) -> Patch:
         _reopen(painted, frame, home, points[bundled.topology(name)], openings, raster)
     seen = np.s_[: frame.shape[0] - canvas.top, : frame.shape[1] - canvas.left]  # the canvas may reach over the edges
     return Patch(canvas.top, canvas.left, np.ascontiguousarray(painted[seen]), np.ascontiguousarray(canvas.stretch(mask)[seen]))
+
+
+def _fade(angle_deg: float, limits: tuple[float, float]) -> float:
+    return float(smooth_step(np.array([angle_deg], np.float32), limits[1], limits[0])[0])
 
 
 def _openings(points: FloatArray, canvas: Canvas) -> FloatArray:

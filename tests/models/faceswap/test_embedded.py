@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -65,12 +67,23 @@ def test_the_targets_own_mouth_and_eyes_show_in_the_openings(engine, astronaut, 
     assert swapped[teeth[1], teeth[0], 1] > 200
 
 
-@pytest.mark.parametrize("degrees", [80, -80])
-def test_a_face_turned_too_far_from_the_source_is_left_alone(engine, astronaut, face, portrait, degrees):
+def turned(face: Face, degrees: float) -> Face:
+    """`face` turned to the side so that it looks past the viewer by `degrees`."""
     middle = face.landmarks.mean(axis=0)
-    turned = Rotation.from_euler("y", degrees, degrees=True).apply(face.landmarks - middle) + middle
-    _, patch = swap(engine, astronaut, Face(face.box, turned.astype(np.float32), 1.0), portrait)
-    assert patch.alpha.size == 0
+    own = np.degrees(np.arctan2(*(face.landmarks[454] - face.landmarks[234])[[2, 0]]))
+    rotation = Rotation.from_euler("y", -degrees - own, degrees=True)
+    return Face(face.box, (rotation.apply(face.landmarks - middle) + middle).astype(np.float32), 1.0)
+
+
+@pytest.mark.parametrize("degrees", [80, 58, -58, -80])
+def test_a_face_turned_as_far_as_the_mesh_can_tell_is_left_alone(engine, astronaut, face, portrait, degrees):
+    assert swap(engine, astronaut, turned(face, degrees), portrait)[1].alpha.size == 0
+
+
+def test_a_face_that_turns_away_fades_out_step_by_step(engine, astronaut, face, portrait):
+    shown = [swap(engine, astronaut, turned(face, degrees), portrait)[1].alpha.max() for degrees in (40, 50, 52, 54)]
+    assert shown[0] > 0.9
+    assert all(0.05 < before - after < 0.5 for before, after in pairwise(shown)), shown
 
 
 @pytest.mark.parametrize("shift", [(-170, 0), (240, 0), (0, -110), (0, 180), (2000, 0)])
