@@ -1,7 +1,8 @@
-"""Loads a diffusers pipeline from a local folder in the published layout: safetensors only, and no weight left at random."""
+"""Loads diffusers pipelines and networks from local folders in the published layout: safetensors only, and no weight left at random."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +47,43 @@ def _index(folder: Path) -> dict[str, tuple[str, str]]:
 
 
 def _network(folder: Path, library: str, kind: str, dtype: Any, exact: bool, options: dict[str, Any]) -> Any:
-    """One network, loaded so that nothing is left at random."""
+    """One network of a pipeline."""
     import diffusers
     import transformers
 
     source = {"diffusers": diffusers, "transformers": transformers}[library]
+    return network(getattr(source, kind), folder, dtype, exact=exact or library == "diffusers", **options)
+
+
+def network(kind: type[Any], folder: Path, dtype: Any, *, exact: bool = True, unread: tuple[str, ...] = (), **options: Any) -> Any:
+    """The network class `kind` of diffusers or transformers, loaded from `folder` so that nothing is left at random.
+
+    exact: no tensor may be without a place either, but those whose names begin with one of `unread`.
+    Raises WeightsMissing when a file is absent or does not fit.
+    """
+    name = f"{folder.parent.name}/{folder.name}"
     try:
-        model, report = getattr(source, kind).from_pretrained(
+        model, report = kind.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise WeightsMissing(f"{folder.parent.name}/{folder.name} cannot be loaded from safetensors: {error}") from error
-    for fault in ("missing_keys", "mismatched_keys", *(("unexpected_keys",) if exact or library == "diffusers" else ())):
-        if report[fault]:
-            raise WeightsMissing(f"{folder.parent.name}/{folder.name} does not fit {kind}: {fault} {sorted(map(str, report[fault]))[:3]}")
+        raise WeightsMissing(f"{name} cannot be loaded from safetensors: {error}") from error
+    surplus = [key for key in map(str, report["unexpected_keys"]) if exact and not key.startswith(unread)]
+    faults = {**report, "unexpected_keys": surplus}
+    for fault in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if faults[fault]:
+            raise WeightsMissing(f"{name} does not fit {kind.__name__}: {fault} {sorted(map(str, faults[fault]))[:3]}")
     return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def fitting(name: str) -> Generator[None]:
+    """What libraries raise on a file without all tensors of the published one, or with others, becomes WeightsMissing naming the file."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, KeyError, RuntimeError, ValueError) as error:
+        raise WeightsMissing(f"{name} does not fit the network it is for: {' '.join(str(error).split())[:300]}") from error

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.errors import WeightsMissing
 from models.identity.clip import clip_input
+from models.strict import fitting
 from models.task import Image
 from models.torchvision_ops import declare
 
@@ -37,7 +38,8 @@ class EvaTower:
         config = folder / "config.json"
         arguments: dict[str, Any] = json.loads(config.read_text()).get("model_args", {}) if config.exists() else {}
         self.tower: Any = timm.create_model(_ARCHITECTURE, pretrained=False, num_classes=_CLASS_VECTOR, **arguments)
-        self.tower.load_state_dict(checkpoint_filter_fn(load_file(files[0]), self.tower), strict=True)
+        with fitting(f"{folder.name}/{files[0].name}"):
+            self.tower.load_state_dict(checkpoint_filter_fn(load_file(files[0]), self.tower), strict=True)
         self.tower.to(device, dtype).eval().requires_grad_(False)
         self.side = int(self.tower.patch_embed.img_size[0])
 

@@ -12,6 +12,7 @@ import numpy as np
 from models.identity.face_input import FaceFeatures
 from models.identity.keypoints import draw_keypoints, fit_keypoints
 from models.safe_files import only_safetensors
+from models.strict import fitting, network
 from models.task import FaceToImage
 
 ADAPTER_FILE = "ip-adapter.safetensors"  # published as a pickle, ip-adapter.bin; tools/convert_weights.py makes this of it
@@ -24,24 +25,26 @@ class InstantId:
     """
 
     def __init__(self, folder: Path, device: str, dtype: Any) -> None:
+        """Raises WeightsMissing when a file is absent or does not fit."""
         from safetensors.torch import load_file
 
         from models.identity.control import FaceControlNet
 
-        controlnet: Any = FaceControlNet.from_pretrained(
-            folder / "ControlNetModel", dtype=dtype, local_files_only=True, use_safetensors=True
-        )
-        self.controlnet = controlnet.to(device).eval().requires_grad_(False)
+        self.controlnet = network(FaceControlNet, folder / "ControlNetModel", dtype).to(device)
         weights = load_file(only_safetensors(folder, ADAPTER_FILE))
         self._adapter = {part: _without_prefix(weights, f"{part}.") for part in ("image_proj", "ip_adapter")}
         self._fitted: Any = None
         self._strengths: Any = None
 
     def fit(self, pipe: Any) -> None:
-        """Let the UNet of `pipe` attend to faces. The first one loads the adapter, the others share its modules."""
+        """Let the UNet of `pipe` attend to faces. The first one loads the adapter, the others share its modules.
+
+        Raises WeightsMissing when the adapter's file does not fit.
+        """
         unet = pipe.unet
         if self._fitted is None:
-            unet._load_ip_adapter_weights([self._adapter])  # what `load_ip_adapter` does, without its search for an image encoder
+            with fitting(ADAPTER_FILE):
+                unet._load_ip_adapter_weights([self._adapter])  # what `load_ip_adapter` does, without its search for an image encoder
             self._adapter.clear()
             self._fitted = unet
             for processor in unet.attn_processors.values():

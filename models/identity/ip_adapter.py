@@ -8,9 +8,12 @@ import numpy as np
 
 from models.identity.clip import clip_input
 from models.safe_files import only_safetensors
+from models.strict import fitting, network
 from models.task import Image
 
 FILE = "ip_adapter.safetensors"
+# What the published CLIP holds beside its vision tower: the text tower, and a buffer that the library no longer keeps.
+_UNREAD = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
 
 
 class IpAdapter:
@@ -20,13 +23,15 @@ class IpAdapter:
     """
 
     def __init__(self, pipe: Any, folder: Path, vision_folder: Path) -> None:
+        """Raises WeightsMissing when a file is absent or does not fit."""
         from transformers import CLIPVisionModelWithProjection
 
         only_safetensors(folder, FILE)
         transformer = pipe.transformer
-        vision: Any = CLIPVisionModelWithProjection.from_pretrained(vision_folder, dtype=transformer.dtype, local_files_only=True)
-        pipe.register_modules(image_encoder=vision.to(transformer.device).eval().requires_grad_(False))
-        pipe.load_ip_adapter(folder, weight_name=FILE, image_encoder_pretrained_model_name_or_path=None)
+        vision = network(CLIPVisionModelWithProjection, vision_folder, transformer.dtype, unread=_UNREAD)
+        pipe.register_modules(image_encoder=vision.to(transformer.device))
+        with fitting(FILE):
+            pipe.load_ip_adapter(folder, weight_name=FILE, image_encoder_pretrained_model_name_or_path=None)
         self.vision = pipe.image_encoder
         self.processors = [processor for processor in transformer.attn_processors.values() if hasattr(processor, "to_k_ip")]
         self._black = self.embed([np.zeros((8, 8, 3), np.uint8)])

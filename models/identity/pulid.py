@@ -13,6 +13,7 @@ from models.identity.eva import EvaTower
 from models.identity.face_input import FaceFeatures
 from models.identity.injection import Injection, Worn
 from models.identity.portrait import FaceMask, OvalMask, portrait
+from models.strict import fitting
 from models.task import FaceToImage
 
 FILES = ("pulid_flux_v0.9.1.safetensors", "pulid_flux_v0.9.0.safetensors")
@@ -30,7 +31,8 @@ class Pulid:
         if file is None:
             raise WeightsMissing(f"{folder.name} holds none of {', '.join(FILES)}")
         device, dtype = str(transformer.device), transformer.dtype
-        self.encoder, attentions = load(load_file(file), device, dtype)
+        with fitting(file.name):
+            self.encoder, attentions = load(load_file(file), device, dtype)
         self.tower = EvaTower(tower_folder, device, dtype)
         self.mask = mask or OvalMask()
         self.injection = Injection(transformer, attentions)

@@ -9,12 +9,15 @@ from safetensors.torch import load_file, save_file
 
 from deployments import deployments
 from models.errors import WeightsMissing
+from models.identity.instantid import ADAPTER_FILE
 from models.store import MirrorSource, Pin, PinnedStore, folder_name
 from models.tiny import BUILDERS, TinyStore
 from models.weights import Checkpoint, Loading, folders
 
 pytestmark = pytest.mark.slow
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+CHECKED = ("base", "instantid", "ip_adapter", "clip_vision", "pulid", "eva_clip")  # roles whose files are taken tensors from, one at a time
+EXACT = {"InstantX/InstantID", "openai/clip-vit-large-patch14"}  # these may hold no tensor too many either
 LOADED = [declared for declared in deployments().values() if "base" in declared.weights]  # the others are in the face engine's tests
 
 
@@ -35,9 +38,8 @@ def pin(folder: Path) -> Pin:
 
 
 def networks(folder: Path) -> list[Path]:
-    """The weights of a pipeline's networks, or of the checkpoint's one network."""
-    inside = sorted(path for path in folder.glob("*/*.safetensors"))
-    return inside or sorted(folder.glob("*.safetensors"))
+    """All files of weights in a checkpoint."""
+    return sorted(folder.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("declared", LOADED, ids=lambda declared: declared.name)
@@ -50,17 +52,21 @@ def test_a_published_layout_loads_whole_or_not_at_all(declared, tiny_root, tmp_p
         declared.load(Loading(folders(store, declared.weights))).close()
 
     load("whole")
-    base = declared.weights["base"].repo
-    folder = mirror / folder_name(base) / REVISION
-    for number, path in enumerate(networks(folder)):
-        whole = path.read_bytes()
-        state = load_file(path)
-        del state[max(state, key=lambda key: state[key].numel())]
-        save_file(state, path, metadata={"format": "pt"})
-        pins[base] = pin(folder)
-        with pytest.raises(WeightsMissing):
-            load(f"holed-{number}")
-        path.write_bytes(whole)
+    for repo in (declared.weights[role].repo for role in CHECKED if role in declared.weights):
+        for number, path in enumerate(networks(mirror / folder_name(repo) / REVISION)):
+            whole = path.read_bytes()
+            state = load_file(path)
+            largest = max(state, key=lambda key: state[key].numel())
+            faulty = {"holed": {name: tensor for name, tensor in state.items() if name != largest}}
+            if repo in EXACT and path.name != ADAPTER_FILE:
+                faulty["overfull"] = state | {"stranger.weight": state[largest]}
+            for fault, tensors in faulty.items():
+                save_file({name: tensor.clone() for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
+                pins[repo] = pin(mirror / folder_name(repo) / REVISION)
+                with pytest.raises(WeightsMissing):
+                    load(f"{fault}-{folder_name(repo)}-{number}")
+            path.write_bytes(whole)
+            pins[repo] = pin(mirror / folder_name(repo) / REVISION)
 
 
 def test_every_model_that_needs_weights_has_a_toy_of_its_layout():
