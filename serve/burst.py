@@ -4,7 +4,6 @@ A call goes out with money set aside for what one in twenty exceeds; one that ta
 cost more than that.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
@@ -13,15 +12,14 @@ from typing import Final, Protocol
 
 from deployments.spec.endpoint import Plan
 from modal_burst.backend import BurstBackend, Report
-from modal_burst.faults import kind_of
 from modal_burst.mirror import with_pulse
 from modal_burst.pools import Pool, pool
 from models.errors import BackendFailed, FaultKind, NotConfigured
 from models.host import Event, Result
-from serve.background import Background
-from serve.breaker import Breaker, BreakerRules
+from serve.breaker import BreakerRules
 from serve.budget import Budget, Refusal, Reservation
 from serve.estimator import HERE, THERE, Estimator
+from serve.outgoing import Outcome, Outgoing
 from serve.overflow import Offer, Reason, Route
 from serve.pool_watch import PoolWatch
 from serve.prices import Prices, report_of_half
@@ -71,21 +69,13 @@ class Bursts:
         rules: BreakerRules | None = None,
     ) -> None:
         self.budget = budget
+        self.outgoing = Outgoing(budget, rules)
         self._mirror = mirror
         self._halves = halves
         self._estimator = estimator
         self._prices = prices
-        self._rules = rules
-        self._breakers: dict[str, Breaker] = {}
-        self._watch = PoolWatch(mirror, budget, max_containers)
+        self._watch = PoolWatch(mirror, self.outgoing, max_containers)
         self._awake = False
-        self._background = Background()
-
-    def breaker(self, of: Pool) -> Breaker:
-        """The circuit breaker of a pool."""
-        if of.key not in self._breakers:
-            self._breakers[of.key] = Breaker(of.key, self._rules)
-        return self._breakers[of.key]
 
     async def wake(self, *, wait: bool) -> None:
         """Connect at the first call, in the background; with `wait`, a connection that is being made is waited for."""
@@ -112,50 +102,33 @@ class Bursts:
     async def reserve(self, plan: Plan, tenant: str, offer: Offer) -> Reservation | Refusal:
         """Take an offer up: money and a lease, which `run` settles."""
         of = _pool(plan, offer.route)
-        asking = asyncio.create_task(self.budget.reserve(tenant, of.key, offer.usd, strays=self._watch.strays()))
-        self._sent(of)
-        try:
-            answer = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            self._back(of, FaultKind.CANCELLED)
-            self._background.start(self._return(asking))
-            raise
-        if isinstance(answer, Refusal):
-            self._back(of, FaultKind.CANCELLED)
-        return answer
+        self._watch.follow(of)
+        return await self.outgoing.reserve(tenant, of.key, offer.usd, strays=self._watch.strays())
 
     async def give_up(self, plan: Plan, route: Route, money: Reservation) -> None:
         """Return what was reserved for a call that is not sent after all; nothing once it was sent."""
-        if not money.settled:
-            self._back(_pool(plan, route), FaultKind.CANCELLED)
-            await self.budget.settle(money, 0.0)
+        await self.outgoing.give_up(_pool(plan, route).key, money)
 
     async def run(self, plan: Plan, route: Route, money: Reservation, *, deadline: float | None) -> AsyncGenerator[Event, None]:
         """Run a plan as `route` says, inside its budget. Whatever happens, the money is settled and the breaker told."""
         of = _pool(plan, route)
-        began, told, results = time.monotonic(), list[Report](), list[Result]()
-        kind: FaultKind | None = FaultKind.CANCELLED
-        retry_after_s: float | None = None
+        began, told, results, outcome = time.monotonic(), list[Report](), list[Result](), Outcome()
         source = (
             self._mirror.run(plan, deadline=deadline, observe=told.append)
             if route is Route.WHOLE
             else self._halves.run(plan, deadline=deadline, first=THERE)
         )
         try:
-            async with aclosing(source), aclosing(self._inside(source, of, money)) as events:
-                async for event in events:
-                    if isinstance(event, Result):
-                        results.append(event)  # held back until the call is over and told of
-                    else:
-                        yield event
-            kind = None
-        except Exception as error:
-            kind, retry_after_s = kind_of(error), getattr(error, "retry_after_s", None)
-            raise
+            with self.outgoing.judged(of.key) as outcome:
+                async with aclosing(source), aclosing(self._inside(source, of, money)) as events:
+                    async for event in events:
+                        if isinstance(event, Result):
+                            results.append(event)  # held back until the call is over and told of
+                        else:
+                            yield event
         finally:
-            self._back(of, kind, retry_after_s)
-            report = told[0] if told else report_of_half(of, kind, time.monotonic() - began, results)
-            await self._settled(money, report)
+            report = told[0] if told else report_of_half(of, outcome.kind, time.monotonic() - began, results)
+            await self.outgoing.see_through(self._settle(money, report))
         for result in results:
             places = [THERE if index == 0 or route is Route.WHOLE else HERE for index in range(len(plan.stages))]
             self._estimator.learn(plan, places, result.stages)
@@ -164,7 +137,7 @@ class Bursts:
     async def close(self) -> None:
         """Hang up, once what is being settled is settled."""
         await self._watch.close()
-        await self._background.ended()
+        await self.outgoing.close()
         await self._mirror.close()
 
     async def _inside(self, source: AsyncGenerator[Event, None], of: Pool, money: Reservation) -> AsyncGenerator[Event, None]:
@@ -179,33 +152,12 @@ class Bursts:
                 if time.monotonic() - began > covered_s and not await self.budget.extend(money, step_usd):
                     raise BackendFailed("the budget for work outside the cluster ran out under the call", None, FaultKind.CANCELLED)
 
-    async def _settled(self, money: Reservation, report: Report) -> None:
-        """Settle, also when the caller does not wait for it any more."""
-        await asyncio.shield(self._background.start(self._settle(money, report)))
-
-    async def _return(self, asking: "asyncio.Task[Reservation | Refusal]") -> None:
-        """The caller has gone before it was given its money."""
-        answer = await asking
-        if isinstance(answer, Reservation):
-            await self.budget.settle(answer, 0.0)
-
-    def _sent(self, of: Pool) -> None:
-        self.breaker(of).sent(time.monotonic())
-        self._watch.sent(of)
-
-    def _back(self, of: Pool, kind: FaultKind | None, retry_after_s: float | None = None) -> None:
-        self.breaker(of).ended(kind, time.monotonic(), retry_after_s)
-        self._watch.back(of)
-
     async def _settle(self, money: Reservation, report: Report) -> None:
         cold = self._estimator.cold_start(report.pool.deployments)
         if report.cold and report.opened_s is not None:
             cold.observe(report.opened_s)
         usd = self._prices.paid_s(report, cold.median) * self._rate(report.pool)
-        try:
-            await self.budget.settle(money, usd)
-        except Exception:
-            log.exception("a burst could not be settled; %.6f USD stay set aside for it", money.usd)
+        await self.outgoing.settle(money, usd)
         log.info("burst to %s settled at %.6f USD (%s)", report.pool.key, usd, report.kind or "done")
 
     def _cost(self, plan: Plan, route: Route, of: Pool) -> tuple[float, float]:
@@ -222,10 +174,7 @@ class Bursts:
         fault = self._mirror.fault
         if fault is not None:
             return Refusal(Reason.UNREACHABLE, getattr(fault, "retry_after_s", None))
-        closed_for_s = self.breaker(of).refuses_for(time.monotonic())
-        if closed_for_s is not None:
-            return Refusal(Reason.BREAKER, closed_for_s)
-        return self.budget.refusal(tenant, usd)
+        return self.outgoing.refusal(tenant, of.key, usd)
 
     def _rate(self, of: Pool) -> float:
         return self._prices.rates.get(of.gpu, max(self._prices.rates.values()))

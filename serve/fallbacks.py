@@ -3,7 +3,6 @@
 `serve/outside.py` says which call may go where.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -13,15 +12,14 @@ from typing import Any, Protocol
 
 from deployments.spec.endpoint import Endpoint, Plan
 from deployments.spec.fallback import ComfyWorkflow, FalModel
-from modal_burst.faults import kind_of
 from models.errors import BackendFailed, DeadlineExceeded, FaultKind
 from models.host import Event, Result
-from serve.background import Background
-from serve.breaker import Breaker, BreakerRules
-from serve.budget import BEAT_S, Budget, Refusal, Reservation
+from serve.breaker import BreakerRules
+from serve.budget import Budget, Refusal, Reservation
 from serve.estimator import Learned
+from serve.outgoing import Outcome, Outgoing
 from serve.outside import Outside, place
-from serve.overflow import Offer, Reason, Route
+from serve.overflow import Offer, Route
 
 log = logging.getLogger("ryla.burst")
 
@@ -66,14 +64,10 @@ class Fallbacks:
 
     def __init__(self, backends: Mapping[str, Runs], budget: Budget, *, longest_s: float, rules: BreakerRules | None = None) -> None:
         self.budget = budget
+        self.outgoing = Outgoing(budget, rules)
         self.longest_s = longest_s
-        self.background = Background()
         self._backends = backends
-        self._rules = rules
-        self._breakers: dict[str, Breaker] = {}
         self._takes: dict[str, Learned] = {}
-        self._out = 0
-        self._beating: asyncio.Task[None] | None = None
 
     def of(self, endpoint: Endpoint, plan: Plan, tenant: str, outside: Outside) -> "Fallback | None":
         """The fallback of one call; None when it has none, or none that is set up."""
@@ -85,45 +79,15 @@ class Fallbacks:
         """Whether a backend is set up."""
         return backend in self._backends
 
-    def breaker(self, pool: str) -> Breaker:
-        """The circuit breaker of a pool."""
-        if pool not in self._breakers:
-            self._breakers[pool] = Breaker(pool, self._rules)
-        return self._breakers[pool]
-
     def takes(self, work: Work) -> Learned:
         """Seconds that work of this kind takes."""
         if work.pool not in self._takes:
             self._takes[work.pool] = Learned(work.expected_s)
         return self._takes[work.pool]
 
-    def sent(self, pool: str) -> None:
-        """A call goes out."""
-        self.breaker(pool).sent(time.monotonic())
-        self._out += 1
-        if self._beating is None or self._beating.done():
-            self._beating = asyncio.create_task(self._beat())
-
-    def back(self, pool: str, kind: FaultKind | None, retry_after_s: float | None = None) -> None:
-        """A call has ended, or was not sent after all."""
-        self._out -= 1
-        self.breaker(pool).ended(kind, time.monotonic(), retry_after_s)
-
     async def close(self) -> None:
         """Return once everything is settled."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait([self._beating])
-        await self.background.ended()
-
-    async def _beat(self) -> None:
-        """Keep the leases of calls that are out."""
-        while self._out:
-            try:
-                await self.budget.beat()
-            except Exception:
-                log.exception("the leases of calls that are out could not be renewed")
-            await asyncio.sleep(BEAT_S)
+        await self.outgoing.close()
 
 
 class Fallback:
@@ -131,6 +95,7 @@ class Fallback:
 
     def __init__(self, owner: Fallbacks, backend: Runs, work: Work, plan: Plan, tenant: str) -> None:
         self._owner = owner
+        self._outgoing = owner.outgoing
         self._backend = backend
         self._work = work
         self._plan = plan
@@ -143,73 +108,40 @@ class Fallback:
 
     def offer(self) -> Offer:
         """What it promises now."""
-        refusal = self._refusal()
+        refusal = self._outgoing.refusal(self._tenant, self._work.pool, self._work.usd)
         takes = self._owner.takes(self._work)
         return Offer(Route.FALLBACK, takes.median, self._work.usd, refusal and refusal.reason, refusal and refusal.for_s, takes.sure)
 
     async def reserve(self) -> Reservation | Refusal:
         """Take the offer up: money and a lease, which `run` settles."""
-        asking = asyncio.create_task(self._owner.budget.reserve(self._tenant, self._work.pool, self._work.usd))
-        self._owner.sent(self._work.pool)
-        try:
-            answer = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            self._owner.back(self._work.pool, FaultKind.CANCELLED)
-            self._owner.background.start(self._return(asking))
-            raise
-        if isinstance(answer, Refusal):
-            self._owner.back(self._work.pool, FaultKind.CANCELLED)
-        return answer
+        return await self._outgoing.reserve(self._tenant, self._work.pool, self._work.usd)
 
     async def give_up(self, money: Reservation) -> None:
         """Return what was reserved for a call that is not sent after all; nothing once it was sent."""
-        if not money.settled:
-            self._owner.back(self._work.pool, FaultKind.CANCELLED)
-            await self._owner.budget.settle(money, 0.0)
+        await self._outgoing.give_up(self._work.pool, money)
 
     async def run(self, money: Reservation, *, deadline: float | None) -> AsyncGenerator[Event, None]:
         """Run the call. Whatever happens, the money is settled and the breaker told."""
-        tally, began, results = Tally(), time.monotonic(), list[Result]()
-        kind: FaultKind | None = FaultKind.CANCELLED
-        retry_after_s: float | None = None
+        tally, began, results, outcome = Tally(), time.monotonic(), list[Result](), Outcome()
         longest = time.time() + self._owner.longest_s
         ends = longest if deadline is None else min(deadline, longest)
         try:
-            async with aclosing(self._backend.run(self._plan, self._work, deadline=ends, tally=tally)) as events:
-                async for event in events:
-                    if isinstance(event, Result):
-                        results.append(event)  # held back until the call is over and told of
-                    else:
-                        yield event
-            kind = None
-        except Exception as error:
-            kind, retry_after_s = kind_of(error), getattr(error, "retry_after_s", None)
-            if isinstance(error, DeadlineExceeded) and ends == longest:
+            with self._outgoing.judged(self._work.pool) as outcome:
+                async with aclosing(self._backend.run(self._plan, self._work, deadline=ends, tally=tally)) as events:
+                    async for event in events:
+                        if isinstance(event, Result):
+                            results.append(event)  # held back until the call is over and told of
+                        else:
+                            yield event
+        except DeadlineExceeded as error:
+            if ends == longest:
                 told = f"{self.name} took longer than the {self._owner.longest_s:g} s that it is given"
                 raise BackendFailed(told, None, FaultKind.DEADLINE) from error
             raise
         finally:
-            self._owner.back(self._work.pool, kind, retry_after_s)
-            log.info("fallback to %s: %s after %.2f s, %.6f USD", self._work.pool, kind or "done", time.monotonic() - began, tally.usd)
-            await asyncio.shield(self._owner.background.start(self._settle(money, tally.usd)))
+            seconds, how = time.monotonic() - began, outcome.kind or "done"
+            log.info("fallback to %s: %s after %.2f s, %.6f USD", self._work.pool, how, seconds, tally.usd)
+            await self._outgoing.see_through(self._outgoing.settle(money, tally.usd))
         self._owner.takes(self._work).observe(time.monotonic() - began)
         for result in results:
             yield result
-
-    def _refusal(self) -> Refusal | None:
-        closed_for_s = self._owner.breaker(self._work.pool).refuses_for(time.monotonic())
-        if closed_for_s is not None:
-            return Refusal(Reason.BREAKER, closed_for_s)
-        return self._owner.budget.refusal(self._tenant, self._work.usd)
-
-    async def _settle(self, money: Reservation, usd: float) -> None:
-        try:
-            await self._owner.budget.settle(money, usd)
-        except Exception:
-            log.exception("a fallback could not be settled; %.6f USD stay set aside for it", money.usd)
-
-    async def _return(self, asking: "asyncio.Task[Reservation | Refusal]") -> None:
-        """The caller has gone before it was given its money."""
-        answer = await asking
-        if isinstance(answer, Reservation):
-            await self._owner.budget.settle(answer, 0.0)

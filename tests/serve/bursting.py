@@ -104,7 +104,7 @@ class Rig:
 
     @property
     def breaker(self) -> State:
-        return self.bursts.breaker(pool_of(plan_of())).state(time.monotonic())
+        return self.bursts.outgoing.breaker(pool_of(plan_of()).key).state(time.monotonic())
 
     async def call(self, plan: Plan | None = None, *, mode: Mode = Mode.AUTO, seconds: float = 60.0, tenant: str = "a", **ask) -> bytes:
         """Run a plan and return its media; `started` tells where it went."""

@@ -91,7 +91,7 @@ class OutsideRig:
             await asyncio.wait([task])
 
     def breaker(self, pool: str) -> State:
-        return self.fallbacks.breaker(pool).state(time.monotonic())
+        return self.fallbacks.outgoing.breaker(pool).state(time.monotonic())
 
     async def spent(self) -> float:
         return await self.fallbacks.budget.spent()
@@ -110,6 +110,6 @@ async def outside_rig(folder: Path, *, rules: BreakerRules | None = None, **sett
     placed = dispatcher(chosen, cluster, engine, known, estimator_of(chosen, known), observe=lambda _, decision: decisions.append(decision))
     outside = fallbacks(chosen, engine, loopback_fetcher())
     assert outside is not None
-    outside._rules = rules
+    outside.outgoing.rules = rules
     yield OutsideRig(cluster, placed, outside, decisions)
     await outside.close()

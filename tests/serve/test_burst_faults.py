@@ -61,7 +61,7 @@ async def until(holds, seconds=5.0):
 
 
 async def test_refused(rig):
-    rig.bursts._rules = BreakerRules(pause_s=5.0)
+    rig.bursts.outgoing.rules = BreakerRules(pause_s=5.0)
     rig.mirror.script = working(30.0)
     breaking = asyncio.create_task(falls_back(rig, 5))
     await until(lambda: rig.mirror.begun == 1)
