@@ -33,3 +33,5 @@ ENV PYTHONPATH=/opt/ryla \
     RAY_SERVE_NODE_COMPACTION_DELAY_S=31536000
 
 USER ray
+# Ray puts the folder it was started in before everything else on its processes' path, so the image's code there would hide a release.
+WORKDIR /home/ray

@@ -133,7 +133,8 @@ class Raylets:
         command += ["--object-store-memory=300000000", f"--temp-dir={self.folder}/ray"] if "--head" in options else []
         command += options if "--head" in options else [*options, "--object-store-memory=300000000"]
         log = (self.folder / f"{name}.log").open("ab")
-        process = subprocess.Popen(command, env=os.environ | wanted, stdout=log, stderr=log, start_new_session=True)
+        # Elsewhere than in this folder: Ray puts the folder it was started in before any release of the code.
+        process = subprocess.Popen(command, env=os.environ | wanted, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
         self.nodes[name] = Node(name, address, process)
         up = log.tell()  # a node that comes back writes on
         wait_until(lambda: b"Ray runtime started" in Path(log.name).read_bytes()[up:], f"node {name} is up", 200)

@@ -9,6 +9,7 @@ pause, one sends calls as long as it can, and one asks for `/health`. `X-Model-V
 
 import argparse
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -161,10 +162,13 @@ def measure(cluster: Raylets, placement: Placement, code: Path, options: argpars
         before_it = max(call.seconds for call in calls if call.began + call.seconds < began)
         in_it = max((call.seconds for call in calls if call.began + call.seconds >= began), default=0.0)
         print(f"  {kind}: {dict(Counter(call.outcome for call in calls))}; longest {before_it:.1f} s before, {in_it:.1f} s from then on")
-    print(f"  answered by {dict(Counter(call.version for call in load.seen if call.version))}")
+    versions = Counter(call.version for call in load.seen if call.version)
+    print(f"  answered by {dict(versions)}")
     for call in load.seen:
         if call.outcome != "200":
             print(f"  {call.kind} {call.outcome}: sent {call.began - began:+.1f} s from the update, for {call.seconds:.1f} s")
+    if len(versions) < 2:
+        sys.exit("one release answered every call: the other was never run")
 
 
 if __name__ == "__main__":

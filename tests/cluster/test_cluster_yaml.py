@@ -56,6 +56,8 @@ def test_the_image_is_pinned_and_sets_what_the_cluster_starts_with(cluster: dict
     assert re.search(r"^FROM \S+:\d+\.\d+\.\d+", image, re.MULTILINE)
     assert all(Path(source).exists() for line in re.findall(r"^COPY (.+)$", image, re.MULTILINE) for source in line.split()[:-1])
     assert "latest" not in image
+    code, *_, start = re.findall(r"^WORKDIR (\S+)", image, re.MULTILINE)
+    assert not start.startswith(code), "Ray puts the folder it is started in before any release of the code"
     set_here = dict(re.findall(r"(\w+)=(\S+)", cluster["head_start_ray_commands"][-1].split(";")[0]))
     built_in = dict(re.findall(r"^\s+(\w+)=(\S+)", image.split("ENV ")[1], re.MULTILINE))
     both = set(set_here) & set(built_in)
