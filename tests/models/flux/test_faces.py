@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -5,29 +7,14 @@ from models.errors import BadRequest, Cancelled, NoFaceFound, WeightsMissing
 from models.flux import Flux
 from models.identity.clip import clip_input
 from models.runner import Call
-from models.task import FaceToImage, TextToImage
 from models.tiny.faces import build_clip, build_eva, build_pulid, build_xlabs
 from models.weights import Loading
+from tests.models.identity import pictures
+from tests.models.identity.pictures import distance, values
 from tests.models.identity.seeded_reader import SeededReader, picture
 
 METHODS = ("ip_adapter", "pulid")
-BASE = {"seed": 1, "prompt": "a red fox", "width": 64, "height": 48, "steps": 3, "guidance": 3.5}
-
-
-def plain(**changes):
-    return TextToImage(**(BASE | changes))
-
-
-def faced(method, person=1, **changes):
-    return FaceToImage(**(BASE | {"face": picture(person), "method": method} | changes))
-
-
-def values(runner, *tasks):
-    return runner.pictures(tasks, [Call() for _ in tasks])
-
-
-def distance(one, other):
-    return float((one - other).abs().max())
+plain, faced = partial(pictures.plain, guidance=3.5), partial(pictures.faced, guidance=3.5)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +189,7 @@ def test_one_bad_face_does_not_spoil_its_batch(full):
 def test_a_picture_without_a_face_is_said_so(folders):
     runner = Flux(Loading({role: folders[role] for role in ("base", "pulid", "eva_clip")}))
     with pytest.raises(NoFaceFound, match="reference picture"):
-        values(runner, FaceToImage(**BASE, face=np.full((200, 200, 3), 90, np.uint8), method="pulid"))
+        values(runner, faced("pulid", face=np.full((200, 200, 3), 90, np.uint8)))
 
 
 def test_a_real_face_goes_all_the_way(folders):
@@ -211,7 +198,7 @@ def test_a_real_face_goes_all_the_way(folders):
     runner = Flux(Loading(folders))
     call = Call()
     for method in METHODS:
-        list(runner.run(FaceToImage(**BASE, face=astronaut(), method=method), call))
+        list(runner.run(faced(method, face=astronaut()), call))
     assert call.facts["face_embedding"] == "embedded-projection"
 
 

@@ -1,34 +1,21 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from models.errors import BadRequest, Cancelled, NoFaceFound, WeightsMissing
 from models.runner import Call
 from models.sdxl import Sdxl
-from models.task import FaceToImage, TextToImage
 from models.tiny.faces import build_instantid
 from models.weights import Loading
-from tests.models.identity.seeded_reader import SeededReader, picture
+from tests.models.identity import pictures
+from tests.models.identity.pictures import distance, values
+from tests.models.identity.seeded_reader import SeededReader
 
 # diffusers' schedulers turn tensors into arrays in a way that numpy 2 warns of
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-BASE = {"seed": 1, "prompt": "a red fox", "width": 64, "height": 48, "steps": 3, "guidance": 5.0}
-
-
-def plain(**changes):
-    return TextToImage(**(BASE | changes))
-
-
-def faced(person=1, **changes):
-    return FaceToImage(**(BASE | {"face": picture(person), "method": "instantid"} | changes))
-
-
-def values(runner, *tasks):
-    return runner.pictures(tasks, [Call() for _ in tasks])
-
-
-def distance(one, other):
-    return float((one - other).abs().max())
+plain, faced = partial(pictures.plain, guidance=5.0), partial(pictures.faced, "instantid", guidance=5.0)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +146,7 @@ def test_a_cancelled_run_leaves_no_face_behind(full):
 
 def test_what_cannot_be_done_is_refused_by_name(full, sdxl):
     with pytest.raises(BadRequest, match="pulid belongs to Flux"):
-        values(full, faced(method="pulid"))
+        values(full, pictures.faced("pulid", guidance=5.0))
     with pytest.raises(WeightsMissing, match="instantid"):
         values(sdxl, faced())
     with pytest.raises(BadRequest, match="controlnet_strength must be 0 to 2"):
