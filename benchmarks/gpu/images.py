@@ -167,6 +167,7 @@ def write(model: Model, files: Mapping[str, Path], device: str) -> None:
     with torch.device(device):
         torch.set_default_dtype(torch.bfloat16)
         for name, part in model.parts().items():
+            shutil.rmtree(files["base"] / name)  # a sharded network would leave the toy's single file beside it
             part.save_pretrained(files["base"] / name, max_shard_size="10GB")
             del part
         if "instantid" in files:
@@ -232,6 +233,7 @@ def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: f
         (frames,) = runner.run(task, Call())
         assert frames.pixels.shape == (1, task.height, task.width, 3), frames.pixels.shape
         times.append(time.perf_counter() - began)
+        print(f"{name}: loaded in {loaded:.1f} s, a picture in {times[-1]:.2f} s", file=sys.stderr, flush=True)
     report = {"model": name, "size": f"{task.width}x{task.height}", "steps": task.steps, "load_s": round(loaded, 1)}
     report |= {"first_s": round(times[0], 2), "warm_s": round(float(np.median(times[1:])), 2), "pictures": len(times)}
     if device == "cuda":
