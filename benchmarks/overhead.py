@@ -18,10 +18,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deployments import deployments, endpoints
-from deployments.spec.stores import weight_store
-from models.acceleration import openmp
+from deployments.spec.stores import lora_stack, weight_store
+from models.acceleration import default_device, openmp
 from models.host import Result, RunnerHost
-from models.weights import Loading
+from models.weights import Loading, folders
 from serve.settings import Settings
 
 PATH = "/wan2.6"
@@ -50,8 +50,10 @@ def through_http(client: http.client.HTTPConnection) -> int:
 
 async def measure(url: str, calls: int) -> tuple[list[float], list[float], int]:
     declared = deployments()[endpoints()[PATH].deployments[0]]
-    store = weight_store(Settings())
-    host = RunnerHost(declared.runner(Loading({role: store.folder(c) for role, c in declared.weights.items()})))
+    settings, device = Settings(), default_device()
+    files = folders(weight_store(settings), declared.weights)
+    slots = lora_stack(declared, files, settings, device)  # the replica's transformer has them, and they cost a fifth of a small step
+    host = RunnerHost(declared.load(Loading(files, device, settings.safety), slots))
     bare, served, size = [], [], 0
     client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
     for turn in range(calls + WARM_UP):
