@@ -147,11 +147,11 @@ class RunnerHost:
         return count
 
     async def _in_company(self, task: Task, encoding: Encoding, call: Call) -> Result:
-        """One picture through the batcher; its seconds are charged by equal parts to those that shared them."""
+        """One picture through the batcher; the card's seconds are charged by equal parts to those that shared them."""
         assert self._batcher is not None
         frames = await self._batcher.run(task, call)
-        media = await self._in_thread(lambda: encode(iter([frames]), encoding, call))
         busy_s = sum(call.seconds.values()) / int(call.facts["batch"])
+        media = await asyncio.to_thread(encode, iter([frames]), encoding, call)  # the card is for the next batch meanwhile
         return Result(media, content_type(encoding.format), (Finished(call.facts, busy_s, call.seconds, self.card, call.steps),))
 
     def _in_thread(self, work: Callable[[], Last]) -> "asyncio.Future[Last]":

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
@@ -9,7 +10,7 @@ import pytest
 from models import host as host_module
 from models.errors import BadMedia, Cancelled, DeadlineExceeded, NotConfigured
 from models.host import Result, RunnerHost
-from models.media import Encoding
+from models.media import Encoding, encode
 from models.runner import Call, Card, Finished, FrameEvent, Frames, Progress
 from models.task import Task, TextToImage
 
@@ -209,6 +210,26 @@ async def test_tasks_that_wait_together_run_together_and_keep_their_own_result()
     assert [shade(result) for _, result in results] == list(range(8))
     assert runner.batches == [4, 2, 2]
     assert [result.stages[0].facts["batch"] for _, result in results] == [4, 4, 4, 4, 2, 2, 2, 2]
+
+
+async def test_a_picture_is_encoded_while_the_next_batch_runs(monkeypatch: pytest.MonkeyPatch):
+    runner, next_runs = Painter(), threading.Event()
+
+    def run_batch(tasks: Sequence[Task], calls: Sequence[Call]) -> list[Frames | Exception]:
+        if runner.batches:
+            next_runs.set()
+        return Painter.run_batch(runner, tasks, calls)
+
+    def encode_late(frames: Iterator[Frames], encoding: Encoding, call: Call) -> bytes:
+        assert next_runs.wait(30), "the next batch waits for a picture file"
+        return encode(frames, encoding, call)
+
+    monkeypatch.setattr(runner, "run_batch", run_batch)
+    monkeypatch.setattr(host_module, "encode", encode_late)
+    host = RunnerHost(runner, batch=2)
+    results = await asyncio.gather(*(collect(host.produce(picture(seed, 64 + 64 * seed), PNG)) for seed in range(2)))
+    assert [shade(result) for _, result in results] == [0, 1]
+    assert runner.batches == [1, 1]
 
 
 async def test_one_that_leaves_a_batch_does_not_disturb_the_others():
