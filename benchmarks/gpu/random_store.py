@@ -16,16 +16,16 @@ from deployments import deployments
 from models.store import folder_name
 
 REVISION = "0" * 40  # of weights that nobody published
-PICTURES = {"z-image": "z-image", "sdxl": "sdxl-instantid", "flux-dev": "flux-dev"}  # deployment, and its entry in images.py
+PICTURES = {"z-image": "z-image", "sdxl": "sdxl-instantid", "flux-dev": "flux-dev"}  # deployment, and its entry in picture_models.py
 CLIPS = {"wan-ti2v": "ti2v"}
 BUILT = (*PICTURES, *CLIPS)
 
 
 def roles(name: str) -> tuple[str, ...]:
     """The checkpoints of a deployment that are built; the rest of them are optional, and it serves without."""
-    from benchmarks.gpu import images
+    from benchmarks.gpu import picture_models
 
-    return images.MODELS[PICTURES[name]].roles if name in PICTURES else ("base",)
+    return picture_models.MODELS[PICTURES[name]].roles if name in PICTURES else ("base",)
 
 
 def place(root: Path, repo: str) -> Path:
@@ -34,14 +34,14 @@ def place(root: Path, repo: str) -> Path:
 
 def build(name: str, root: Path, device: str) -> int:
     """Write a deployment's checkpoints below `root`. Returns the bytes of their weights."""
-    from benchmarks.gpu import images, wan
+    from benchmarks.gpu import picture_models, wan
     from models.tiny import build as build_toy
     from models.torchvision_ops import declare
 
     declare()
     files = {role: place(root, deployments()[name].weights[role].repo) for role in roles(name)}
     if name in PICTURES:
-        images.write(images.MODELS[PICTURES[name]], files, device)
+        picture_models.write(picture_models.MODELS[PICTURES[name]], files, device)
     elif device == "cpu":
         files["base"].mkdir(parents=True)
         build_toy(deployments()[name].weights["base"].repo, files["base"])

@@ -189,10 +189,8 @@ class Bench:
         kept = {name: mixed[name]["per_min"] / own for name in SHARING if name in mixed and (own := self._alone(name))}
         lines.append("")
         lines += [f"{name} beside the other: {part:.2f} of its throughput alone" for name, part in kept.items()]
-        for name, peak in self.watch.reserved.items():
-            lines.append(
-                f"{name}: {peak / 2**30:.1f} GiB reserved at most, of {self.watch.share.get(name, 0) / 2**30:.1f} that it may take"
-            )
+        gib = {name: (peak / 2**30, self.watch.share.get(name, 0) / 2**30) for name, peak in self.watch.reserved.items()}
+        lines += [f"{name}: {peak:.1f} GiB reserved at most, of {may:.1f} that it may take" for name, (peak, may) in gib.items()]
         lines.append(f"out of memory: {self.watch.ooms:.0f} times")
         return "\n".join(lines)
 
