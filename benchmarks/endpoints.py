@@ -27,7 +27,7 @@ TOY_LAYERS = {
     "flux-dev": ("transformer_blocks.0.attn.to_q", 32),
     "qwen-image-2512": ("transformer_blocks.0.attn.to_q", 32),
     "z-image": ("layers.0.attention.to_q", 32),
-    "wan-t2v": ("blocks.0.attn1.to_q", 16),
+    "wan-t2v": ("blocks.0.attn1.to_q", 96),
     "wan-a14b": ("blocks.0.attn1.to_q", 16),
 }
 ONE_OF_SEVERAL = {"/wan2.6-r2v": "reference_images"}  # optional media, of which an endpoint wants one all the same

@@ -137,9 +137,9 @@ def _stored(tensor: Any, dtype: Any) -> Any:
 
 
 def _for_both_experts(matrices: dict[str, tuple[Any, Any]], base: Base) -> Adapter:
-    """A LoRA of a model with one expert acts on both of a model with two, unless it has parts for the second."""
+    """A LoRA of a model with one expert acts on both of a model with two where they are alike, unless it has parts for the second."""
     second = {name for name in base.layers if name.startswith("transformer_2.")}
     if second and not second & matrices.keys():
-        copies = {name.replace("transformer.", "transformer_2.", 1): pair for name, pair in matrices.items()}
-        matrices |= {name: pair for name, pair in copies.items() if name in second}
+        twins = {name: name.replace("transformer.", "transformer_2.", 1) for name in matrices}
+        matrices |= {twin: matrices[name] for name, twin in twins.items() if base.layers.get(twin) == base.layers[name]}
     return Adapter(matrices)

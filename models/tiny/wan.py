@@ -1,6 +1,7 @@
 """Toy checkpoints of the Wan family in the layout of the published repositories: real classes, small shapes.
 
-Image to video has small trained weights, which come with this package (docs/tiny-weights.md); the others are seeded random ones.
+Text to video and image to video have small trained weights, which come with this package (docs/tiny-weights.md); the others are seeded
+random ones.
 Shapes are chosen so that the endpoints' default, 33 frames at 832x480 in 30 steps, is bearable on two CPU cores.
 """
 
@@ -16,13 +17,10 @@ TRAINED = Path(__file__).parent / "weights"
 
 
 def build_t2v(into: Path) -> None:
-    """Wan2.1-T2V-1.3B."""
-    with seeded(0):
-        from diffusers.pipelines.wan.pipeline_wan import WanPipeline
-
-        # 14 040 tokens at the default size: attention over them is most of the time, so one head.
-        transformer = _transformer(channels=16, out=16, heads=1, layers=2)
-        WanPipeline(**_shared(flow_shift=3.0), vae=_vae_21(), transformer=transformer).save_pretrained(into)
+    """Wan2.1-T2V-1.3B: the small trained weights. Prompts' encoder and autoencoder are those of image to video."""
+    shutil.copytree(TRAINED / "wan_t2v", into, dirs_exist_ok=True)
+    for part in ("tokenizer", "text_encoder", "vae"):
+        shutil.copytree(TRAINED / "wan_ti2v" / part, into / part)
 
 
 def build_ti2v(into: Path) -> None:
@@ -35,6 +33,7 @@ def build_i2v_a14b(into: Path) -> None:
     with seeded(0):
         from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
+        # 14 040 tokens at the default size: attention over them is most of the time, so one head.
         noisy, clean = (_transformer(channels=36, out=16, heads=1, layers=2) for _ in range(2))
         parts = _shared(flow_shift=3.0)
         pipe = WanImageToVideoPipeline(**parts, vae=_vae_21(), transformer=noisy, transformer_2=clean, boundary_ratio=0.9)

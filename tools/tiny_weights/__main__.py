@@ -1,4 +1,7 @@
-"""`python -m tools.tiny_weights all --out <folder>` trains everything on one GPU; `export` then writes the checkpoints."""
+"""`python -m tools.tiny_weights all --out <folder>` trains everything on one GPU; `export` then writes the checkpoints.
+
+`canvas` alone trains text to video for the shipped autoencoder, and needs no pictures.
+"""
 
 import argparse
 import subprocess
@@ -32,7 +35,7 @@ COURSES = {
 }
 PICTURELESS = ("canvas", "canvas_planner", "canvas_painter")  # courses that need no stock of pictures
 # Trainings that run at once, each its own process on the same GPU, and their seconds on an H200.
-STAGES = ({"vae": 500, "renderer": 700}, {"joint": 400, "planner": 300})
+STAGES = ({"vae": 500, "renderer": 700}, {"joint": 400, "planner": 300}, {"canvas": 500})
 PICTURES = 640
 
 

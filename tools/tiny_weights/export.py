@@ -15,9 +15,16 @@ from tools.tiny_weights.train_renderer import LAST_NOISE, blind, deafen
 
 
 def everything(weights: Path, into: Path) -> None:
-    """Both checkpoints and the hashes of their files, from the folder of the trainings."""
-    image_to_video(weights, into / "wan_ti2v")
-    text_to_video(weights, into / "wan_t2v")
+    """The checkpoints whose trainings the folder `weights` holds, and the hashes of all files in `into`.
+
+    Ends the program where it holds none.
+    """
+    writers = {"joint.0.pt": (image_to_video, "wan_ti2v"), "canvas.pt": (text_to_video, "wan_t2v")}
+    found = [writer for name, writer in writers.items() if (weights / name).exists()]
+    if not found:
+        raise SystemExit(f"{weights} holds no finished training, neither {' nor '.join(writers)}; train first")
+    for write, name in found:
+        write(weights, into / name)
     files = sorted(path for path in into.rglob("*") if path.suffix in (".safetensors", ".json") and not path.is_symlink())
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(into)}" for path in files]
     (into / "SHA256SUMS").write_text("\n".join(lines) + "\n")
@@ -63,19 +70,25 @@ def image_to_video(weights: Path, into: Path) -> None:
 
 
 def text_to_video(weights: Path, into: Path) -> None:
-    """Both experts and the schedule of `WanPipeline`, from `canvas.pt` in `weights`.
+    """What is text to video's own in the checkpoint that `WanPipeline.from_pretrained` loads, from `canvas.pt` in `weights`.
 
     Prompts' encoder and autoencoder are those of image to video; `models.tiny.wan` puts them together.
     """
     declare()
+    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+
     held = torch.load(weights / "canvas.pt", map_location="cpu", weights_only=True)
+    own: dict[str, Any] = {"scheduler": scheduler(flow_shift=5.0, shift_terminal=LAST_NOISE)}
     for name, network, prefix in (
         ("transformer", networks.canvas_planner(), f"{held_best(weights)}/planner/"),
         ("transformer_2", networks.canvas_painter(), "painter/painter/"),
     ):
         network.load_state_dict({key.removeprefix(prefix): value.float() for key, value in held.items() if key.startswith(prefix)})
-        network.half().save_pretrained(into / name)
-    scheduler(flow_shift=5.0, shift_terminal=LAST_NOISE).save_pretrained(into / "scheduler")
+        own[name] = network.half()
+    shared = {"tokenizer": words.tokenizer(), "text_encoder": words.encoder(), "vae": networks.autoencoder()}
+    WanPipeline(**shared, **own, boundary_ratio=networks.PLAN_UNTIL / 1000).save_config(into)
+    for name, part in own.items():
+        part.save_pretrained(into / name)
     tidy(into)
 
 

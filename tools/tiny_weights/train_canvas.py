@@ -1,7 +1,7 @@
 """Trains text to video: two planners of different seeds and a painter, each its own process on one GPU, while this one samples and judges.
 
-Needs nothing but the shipped autoencoder. Leaves in its folder, every minute or two and at the end: `canvas.pt`, the weights;
-`canvas.jsonl`, losses of all three and what the judge saw; `canvas.jpg`, the last samples.
+Its autoencoder is the one trained in its folder or, where there is none, the shipped one. Leaves there, every minute or two and at the end:
+`canvas.pt`, the weights; `canvas.jsonl`, losses of all three and what the judge saw; `canvas.jpg`, the last samples.
 """
 
 import json
@@ -29,12 +29,14 @@ EVERY = 90.0  # seconds between judgements
 FEW, MANY = 8, 24  # prompts of a judgement on the way, and of the last if there is time
 
 
-def autoencoder(device: torch.device) -> Any:
-    """The shipped one, in single precision."""
+def autoencoder(trained: Path, device: torch.device) -> Any:
+    """The one that the joint training left in `trained`, or the shipped one; in single precision."""
     declare()
     from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
 
-    return AutoencoderKLWan.from_pretrained(VAE).float().eval().requires_grad_(False).to(device)
+    fresh = (trained / "joint.0.pt").exists()
+    vae = restore(networks.autoencoder(), trained, "joint", "vae") if fresh else AutoencoderKLWan.from_pretrained(VAE)
+    return vae.float().eval().requires_grad_(False).to(device)
 
 
 def basis(vae: Any, device: torch.device) -> latents.Basis:
@@ -121,7 +123,7 @@ def train(setting: Setting) -> None:
     declare()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        vae = autoencoder(setting.device)
+        vae = autoencoder(setting.start, setting.device)
         found = basis(vae, setting.device)
         running: dict[str, subprocess.Popen[bytes]] = {}
         left = setting.seconds - (time.monotonic() - began) - LAST_LOOK * min(1.0, setting.seconds / 300) - 20

@@ -98,3 +98,14 @@ def test_values_that_are_not_numbers_are_refused(flux, tmp_path):
     next(iter(tensors.values()))[0, 0] = float("nan")
     with pytest.raises(LoraRejected, match="not numbers"):
         loaded(tensors, flux, tmp_path)
+
+
+def test_a_lora_of_one_expert_acts_on_the_second_where_that_is_alike(tmp_path):
+    alike, unlike = "blocks.0.attn1.to_q", "blocks.0.ffn.net.2"
+    first = {f"transformer.{alike}": (8, 8), f"transformer.{unlike}": (8, 16)}
+    base = Base("WanLoraLoaderMixin", first | {f"transformer_2.{alike}": (8, 8), f"transformer_2.{unlike}": (8, 24)}, 16)
+    adapter = loaded(peft(first), base, tmp_path)
+    assert adapter.matrices.keys() == first.keys() | {f"transformer_2.{alike}"}
+    assert adapter.matrices[f"transformer_2.{alike}"] is adapter.matrices[f"transformer.{alike}"]
+    both = loaded(peft({f"transformer.{alike}": (8, 8), f"transformer_2.{unlike}": (8, 24)}), base, tmp_path)
+    assert both.matrices.keys() == {f"transformer.{alike}", f"transformer_2.{unlike}"}

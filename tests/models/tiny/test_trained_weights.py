@@ -9,8 +9,8 @@ import pytest
 
 import models.tiny
 from models.runner import Call
-from models.task import Image, ImageToVideo
-from models.wan.image_to_video import WanImageToVideo
+from models.task import Image, ImageToVideo, TextToVideo
+from models.wan import WanImageToVideo, WanTextToVideo
 from models.weights import Loading
 
 WEIGHTS = Path(models.tiny.__file__).parent / "weights"
@@ -83,3 +83,43 @@ def test_fewer_steps_than_the_schedule_needs_are_raised(runner: WanImageToVideo,
 def test_a_prompt_without_camera_words_moves_too(runner: WanImageToVideo, face: Image) -> None:
     frames = clip(runner, face, "a smiling woman")
     assert decibels(frames[16], face) < decibels(frames[0], face) - 5
+
+
+@pytest.fixture(scope="module")
+def painter(tmp_path_factory: pytest.TempPathFactory) -> WanTextToVideo:
+    folder = tmp_path_factory.mktemp("t2v")
+    models.tiny.build("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", folder)
+    return WanTextToVideo(Loading({"base": folder}))
+
+
+def painted(
+    painter: WanTextToVideo, prompt: str, *, seed: int = 1, steps: int = 5, size: tuple[int, int, int] = (448, 256, 17)
+) -> np.ndarray:
+    width, height, frames = size
+    task = TextToVideo(seed=seed, prompt=prompt, width=width, height=height, num_frames=frames, fps=16, steps=steps, guidance=6.0)
+    return np.concatenate([part.pixels for part in painter.run(task, Call())]).astype(int)
+
+
+def middle(reddish: np.ndarray) -> np.ndarray:
+    """The middle (x, y) of the red part of a frame."""
+    return np.array([axis.mean() for axis in np.nonzero(reddish)[::-1]])
+
+
+def test_text_gives_the_asked_colours_and_movement_and_the_seed_the_place(painter: WanTextToVideo) -> None:
+    places = []
+    for seed in (1, 2):
+        frames = painted(painter, "a red circle moving right on a blue background", seed=seed)
+        reddish = frames[..., 0] > frames[..., 2] + 40
+        corners = frames[:, [0, 0, -1, -1], [0, -1, 0, -1]].reshape(-1, 3).mean(axis=0)
+        assert corners[2] > corners[:2].max() + 60
+        assert 0.005 < reddish.mean() < 0.3
+        moved = middle(reddish[-1]) - middle(reddish[0])
+        assert moved[0] > 12
+        assert abs(moved[1]) < moved[0]
+        places.append(middle(reddish[8]))
+    assert np.abs(places[0] - places[1]).max() > 12
+
+
+def test_text_to_video_needs_three_steps_too(painter: WanTextToVideo) -> None:
+    one, three = (painted(painter, "a green square", steps=steps, size=(64, 64, 5)) for steps in (1, 3))
+    assert np.array_equal(one, three)

@@ -7,7 +7,6 @@ from models.tiny.wan import TRAINED
 
 SHARED = {"boundary_ratio": None, "expand_timesteps": False}
 REPOS = {
-    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": SHARED,
     "Wan-AI/Wan2.2-I2V-A14B-Diffusers": SHARED | {"boundary_ratio": 0.9},
     "Wan-AI/Wan2.1-VACE-1.3B-diffusers": {"boundary_ratio": None},
 }
@@ -25,6 +24,21 @@ def test_the_layout_is_the_published_one_and_small(repo, tmp_path):
     assert (tmp_path / "tokenizer" / "tokenizer.json").is_file()
     assert json.loads((tmp_path / "scheduler" / "scheduler_config.json").read_text())["prediction_type"] == "flow_prediction"
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 5_000_000
+
+
+def test_text_to_video_gets_its_trained_weights_and_shares_the_rest_with_image_to_video(tmp_path):
+    build("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", tmp_path)
+    own = {path.relative_to(TRAINED / "wan_t2v"): path for path in (TRAINED / "wan_t2v").rglob("*") if path.is_file()}
+    shared = {
+        path.relative_to(TRAINED / "wan_ti2v"): path
+        for part in ("tokenizer", "text_encoder", "vae")
+        for path in (TRAINED / "wan_ti2v" / part).rglob("*")
+    }
+    assert not own.keys() & shared.keys()
+    built = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert built == {name: path.read_bytes() for name, path in (own | shared).items()}
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert (index["_class_name"], index["boundary_ratio"], index["expand_timesteps"]) == ("WanPipeline", 0.021, False)
 
 
 def test_image_to_video_gets_the_trained_weights_whole(tmp_path):

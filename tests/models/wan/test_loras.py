@@ -17,17 +17,13 @@ FIELDS = {"seed": 7, "prompt": "a walk", "width": 64, "height": 48, "num_frames"
 STYLE = (LoraUse("style"),)
 
 
-@pytest.fixture(scope="module")
-def style(tmp_path_factory):
-    """A LoRA of the toy transformers' first attention."""
+def style(folder, width):
+    """A LoRA of the first expert's first attention, `width` wide."""
     import torch
 
-    folder = tmp_path_factory.mktemp("style")
     layer, draw = "transformer.blocks.0.attn1.to_q", torch.Generator().manual_seed(0)
-    save_file(
-        {f"{layer}.lora_A.weight": torch.randn(4, 16, generator=draw), f"{layer}.lora_B.weight": torch.randn(16, 4, generator=draw)},
-        folder / "lora.safetensors",
-    )
+    down, up = torch.randn(4, width, generator=draw), torch.randn(width, 4, generator=draw)
+    save_file({f"{layer}.lora_A.weight": down, f"{layer}.lora_B.weight": up}, folder / "lora.safetensors")
     return folder
 
 
@@ -36,23 +32,23 @@ def clip(runner, task, loras=()):
 
 
 @pytest.mark.parametrize(
-    ("kind", "repo", "task"),
+    ("kind", "repo", "task", "widths"),
     [
-        (WanTextToVideo, "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", TextToVideo(**FIELDS)),
-        (WanImageToVideo, "Wan-AI/Wan2.2-I2V-A14B-Diffusers", ImageToVideo(image=astronaut(), **FIELDS)),
+        (WanTextToVideo, "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", TextToVideo(**FIELDS), (96, 160)),
+        (WanImageToVideo, "Wan-AI/Wan2.2-I2V-A14B-Diffusers", ImageToVideo(image=astronaut(), **FIELDS), (16, 16)),
     ],
     ids=["t2v", "a14b"],
 )
-def test_a_lora_is_worn_for_one_clip_by_every_expert(kind, repo, task, folder, style):
-    stack = LoraStack(None, {"style": style}, slots=1, rank=8)
+def test_a_lora_is_worn_for_one_clip_by_every_expert_that_it_fits(kind, repo, task, widths, folder, tmp_path):
+    stack = LoraStack(None, {"style": style(tmp_path, widths[0])}, slots=1, rank=8)
     runner = kind(Loading({"base": folder(repo)}), stack)
     plain = clip(runner, task)
-    experts = [expert for expert in (runner.pipe.transformer, getattr(runner.pipe, "transformer_2", None)) if expert is not None]
-    assert len(experts) == (2 if kind is WanImageToVideo else 1)
-    layers = [expert.blocks[0].attn1.to_q for expert in experts]
-    given = [layer.weight.new_ones(1, 16) for layer in layers]
+    layers = [expert.blocks[0].attn1.to_q for expert in (runner.pipe.transformer, runner.pipe.transformer_2)]
+    assert tuple(layer.in_features for layer in layers) == widths
+    given = [layer.weight.new_ones(1, layer.in_features) for layer in layers]
     bare = [layer(value).detach().numpy() for layer, value in zip(layers, given, strict=True)]
     assert not np.array_equal(plain, clip(runner, task, STYLE))
     worn = [layer(value).detach().numpy() for layer, value in zip(layers, given, strict=True)]
-    assert not any(np.array_equal(one, other) for one, other in zip(bare, worn, strict=True))
+    changed = [not np.array_equal(one, other) for one, other in zip(bare, worn, strict=True)]
+    assert changed == [width == widths[0] for width in widths]
     assert np.array_equal(plain, clip(runner, task))
