@@ -72,20 +72,24 @@ class Seen:
 
 def watch(frames: NDArray[np.uint8]) -> Seen:
     """What a clip (N, H, W, 3) shows, by plain measures: the border's usual colour, what differs from it, its extent and its path."""
+    ground, masks = figure(frames)
+    if masks.mean() < 0.003:
+        return Seen(ground=ground)
+    colour = int(np.bincount(_nearest(frames[masks].astype(np.float32) / 255)).argmax())
+    places = [_place(mask) for mask in masks]
+    heading = None if places[0] is None or places[-1] is None else _heading(places[-1] - places[0])
+    return Seen(ground, list(COLOURS)[colour], _shape(masks[len(masks) // 2]), heading)
+
+
+def figure(frames: NDArray[np.uint8]) -> tuple[str, NDArray[np.bool_]]:
+    """The name of the ground's colour, and where a clip (N, H, W, 3) differs from the ground, (N, H, W)."""
     values = frames.astype(np.float32) / 255
     height, width = values.shape[1:3]
     rim = max(2, min(height, width) // 24)
     border = np.concatenate((values[:, :rim].reshape(-1, 3), values[:, :, :rim].reshape(-1, 3), values[:, :, -rim:].reshape(-1, 3)))
-    names = np.array(list(COLOURS))
     nearest = _nearest(border)
-    ground = int(np.bincount(nearest, minlength=len(names)).argmax())
-    masks = np.linalg.norm(values - np.median(border[nearest == ground], axis=0), axis=-1) > 0.22
-    if masks.mean() < 0.003:
-        return Seen(ground=str(names[ground]))
-    colour = int(np.bincount(_nearest(values[masks]), minlength=len(names)).argmax())
-    places = [_place(mask) for mask in masks]
-    heading = None if places[0] is None or places[-1] is None else _heading(places[-1] - places[0])
-    return Seen(str(names[ground]), str(names[colour]), _shape(masks[len(masks) // 2]), heading)
+    ground = int(np.bincount(nearest).argmax())
+    return list(COLOURS)[ground], np.linalg.norm(values - np.median(border[nearest == ground], axis=0), axis=-1) > 0.22
 
 
 def _nearest(colours: NDArray[np.float32]) -> NDArray[np.int64]:
