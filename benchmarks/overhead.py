@@ -27,7 +27,7 @@ from serve.settings import Settings
 PATH = "/wan2.6"
 SEED = 1
 WARM_UP = 3  # turns
-BODY = {"prompt": "a lighthouse", "width": 128, "height": 128, "length": 5, "steps": 2, "seed": SEED}
+BODY = {"prompt": "a lighthouse", "width": 128, "height": 128, "length": 1, "steps": 2, "seed": SEED}
 
 
 async def direct(host: RunnerHost) -> int:
