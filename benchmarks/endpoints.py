@@ -122,7 +122,11 @@ def media(field: dict[str, Any]) -> Any:
     content = {"image/*": lambda: ("image/png", sample("astronaut")), "video/*": lambda: ("video/mp4", clip())}.get(kind)
     if content is None:
         return None
-    media_type, data = content()
+    return inline(*content())
+
+
+def inline(media_type: str, data: bytes) -> str:
+    """Bytes as a data URL."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 

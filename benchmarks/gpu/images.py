@@ -21,24 +21,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.endpoints import inline
 from benchmarks.gpu.picture_models import MODELS, build
 from deployments import deployments, endpoints
 from models.acceleration import limit_memory
 from models.runner import Call
 from models.torchvision_ops import declare
 from models.weights import Loading
-
-
-def picture_url() -> str:
-    import base64
-    import io
-
-    from PIL import Image
-    from skimage import data
-
-    buffer = io.BytesIO()
-    Image.fromarray(data.astronaut()).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+from serve.samples import sample
 
 
 def roomiest() -> str:
@@ -49,7 +39,7 @@ def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: f
     declare()
     model = MODELS[name]
     endpoint = endpoints()[model.path]
-    body = {"prompt": "a portrait of a woman in a park"} | {k: picture_url() for k in model.body}
+    body = {"prompt": "a portrait of a woman in a park"} | {k: inline("image/png", sample(name)) for k, name in model.body.items()}
     with tempfile.TemporaryDirectory(dir=roomiest() if device == "cuda" else None) as folder:
         files = build(model, Path(folder), device)
         limit_memory(share, device)

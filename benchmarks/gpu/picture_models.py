@@ -11,16 +11,16 @@ import torch
 from deployments import deployments, endpoints
 from models.tiny import build as build_toy
 
-LATENT_VAE = {
+VAE = {
     "block_out_channels": (128, 256, 512, 512),
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 2,
-    "sample_size": 1024,
 }
-FLUX_VAE = LATENT_VAE | {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.1159}
-SDXL_UNET = {
-    "sample_size": 128,
+LATENT_VAE = VAE | {"sample_size": 1024}
+FLUX_LATENTS = {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.1159}
+FLUX_VAE = LATENT_VAE | FLUX_LATENTS
+SDXL_SHAPES = {
     "block_out_channels": (320, 640, 1280),
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "layers_per_block": 2,
@@ -32,6 +32,7 @@ SDXL_UNET = {
     "addition_time_embed_dim": 256,
     "projection_class_embeddings_input_dim": 2816,
 }
+SDXL_UNET = SDXL_SHAPES | {"sample_size": 128}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.gpu.picture_models import FLUX_LATENTS, SDXL_SHAPES, VAE
 from models.identity.face_input import FaceFeatures
 from models.runner import Call
 from models.task import FaceToImage, TextToImage
@@ -27,19 +28,7 @@ from models.weights import Loading
 
 PERSON = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
 FIVE = np.array([[420, 400], [600, 400], [510, 500], [440, 600], [580, 600]], np.float32)
-VAE = {
-    "down_block_types": ["DownEncoderBlock2D"] * 4,
-    "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "block_out_channels": [128, 256, 512, 512],
-    "layers_per_block": 2,
-}
-FLUX_VAE = VAE | {
-    "latent_channels": 16,
-    "scaling_factor": 0.3611,
-    "shift_factor": 0.1159,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
-}
+FLUX_VAE = VAE | FLUX_LATENTS | {"scaling_factor": 0.3611}
 CLIP_L = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -47,18 +36,6 @@ CLIP_L = {
     "num_attention_heads": 16,
     "patch_size": 14,
     "projection_dim": 768,
-}
-SDXL_SHAPES = {
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "layers_per_block": 2,
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 2816,
-    "use_linear_projection": True,
 }
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 OURS = "ray_ryla_"
 # Labels that Ray adds and that tell of one run only.
 PASSING = re.compile(
     r'(?<=[{,])(?:SessionName|WorkerId|ReplicaId|Version|ip|pid|Component|replica|application|deployment|otel_scope_\w+)="[^"]*",?'
 )
-SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
-LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
 def own_lines(text: str) -> list[str]:
@@ -28,8 +27,8 @@ def own_lines(text: str) -> list[str]:
 
 def samples(lines: Iterable[str], name: str) -> list[tuple[Mapping[str, str], float]]:
     """Labels and value of each sample of the metric `name`."""
-    found = (SAMPLE.match(line) for line in lines if line.startswith(name))
-    return [(dict(LABEL.findall(hit["labels"] or "")), float(hit["value"])) for hit in found if hit and hit["name"] == name]
+    families = text_string_to_metric_families("\n".join(lines) + "\n")
+    return [(one.labels, one.value) for family in families for one in family.samples if one.name == name]
 
 
 @dataclass

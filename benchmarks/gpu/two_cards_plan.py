@@ -1,13 +1,12 @@
 """Which models the benchmark of two cards serves, where each goes, and how it is called."""
 
-import base64
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.endpoints import SMALL
+from benchmarks.endpoints import SMALL, inline
 from benchmarks.gpu.mixed_load import Target
 from deployments import deployments
 from deployments.plan.placement import Card, Placement
@@ -23,8 +22,7 @@ KINDS: dict[str, Accelerator] = {"z-image": "A100-80GB", "sdxl": "A100-80GB", "w
 def targets(*, small: bool) -> dict[str, Target]:
     """The endpoints' own defaults; small ones for toys on a CPU."""
     cut = {name: SMALL[name] for name in ("width", "height", "steps")} if small else {}
-    picture = base64.b64encode(sample("astronaut")).decode()
-    face, length = {"reference_image": f"data:image/png;base64,{picture}"}, {"length": SMALL["length"]} if small else {}
+    face, length = {"reference_image": inline("image/png", sample("astronaut"))}, {"length": SMALL["length"]} if small else {}
     return {
         "z-image": Target("z-image", "/z-image-danrisi", cut),
         "sdxl": Target("sdxl", "/sdxl-instantid", cut | face),
