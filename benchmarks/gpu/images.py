@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +26,10 @@ import torch
 from benchmarks.endpoints import inline
 from benchmarks.gpu.picture_models import MODELS, build
 from deployments import deployments, endpoints
+from deployments.spec.deployment import Deployment
 from models.acceleration import limit_memory
 from models.runner import Call
+from models.task import Task
 from models.torchvision_ops import declare
 from models.weights import Loading
 from serve.samples import sample
@@ -35,20 +39,26 @@ def roomiest() -> str:
     return max(("/dev/shm", tempfile.gettempdir()), key=lambda folder: shutil.disk_usage(folder).free)
 
 
-def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: float = 1.0) -> None:
+@contextmanager
+def built(name: str, device: str) -> Generator[tuple[dict[str, Path], Deployment, Task]]:
+    """The model's checkpoints by role, its deployment, and its endpoint's default job; a small job on the CPU."""
     declare()
     model = MODELS[name]
     endpoint = endpoints()[model.path]
     body = {"prompt": "a portrait of a woman in a park"} | {k: inline("image/png", sample(name)) for k, name in model.body.items()}
-    with tempfile.TemporaryDirectory(dir=roomiest() if device == "cuda" else None) as folder:
-        files = build(model, Path(folder), device)
-        limit_memory(share, device)
-        began = time.perf_counter()
-        runner = deployments()[endpoint.deployments[0]].runner(Loading(files, device))
-        loaded = time.perf_counter() - began
     task = endpoint.plan(endpoint.request(**body), 1).stages[0].task
     if device == "cpu":
         task = replace(task, width=64, height=64, steps=2)
+    with tempfile.TemporaryDirectory(dir=roomiest() if device == "cuda" else None) as folder:
+        yield build(model, Path(folder), device), deployments()[endpoint.deployments[0]], task
+
+
+def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: float = 1.0) -> None:
+    with built(name, device) as (files, declared, task):
+        limit_memory(share, device)
+        began = time.perf_counter()
+        runner = declared.load(Loading(files, device))
+        loaded = time.perf_counter() - began
     times: list[float] = []
     until = time.perf_counter() + seconds
     while len(times) <= repeats or time.perf_counter() < until:
@@ -61,7 +71,7 @@ def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: f
     report |= {"first_s": round(times[0], 2), "warm_s": round(float(np.median(times[1:])), 2), "pictures": len(times)}
     if device == "cuda":
         report["peak_gib"] = round(torch.cuda.max_memory_reserved() / 2**30, 1)
-        report["declared_gb"] = deployments()[endpoint.deployments[0]].gpu.vram_gb
+        report["declared_gb"] = declared.gpu.vram_gb
     print(json.dumps(report | {"share": share}), flush=True)
 
 
