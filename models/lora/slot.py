@@ -1,7 +1,7 @@
-"""The one adapter slot on a pipeline, over every linear layer, that LoRAs are copied into.
+"""The one slot for adapters on a pipeline, over every linear layer, that LoRAs are copied into.
 
-One slot serves several LoRAs: stacked along the rank axis, A = [A1; A2] and B = [s1·B1, s2·B2] act as their sum. Shapes never change,
-so a swap is a copy and a compiled model keeps its graphs; strengths live in B for the same reason.
+One slot serves several LoRAs, stacked along the rank. The room for them never changes, so a swap is a copy and a compiled model keeps
+its graphs; strengths live in the matrices for the same reason.
 """
 
 from collections.abc import Sequence
@@ -9,44 +9,41 @@ from typing import Any, TypeAlias
 
 from models.errors import LoraRejected
 from models.lora.adapter import Adapter
-from models.lora.base import Base, base_of, components
+from models.lora.base import Base, base_of
 
-NAME = "slot"
 Worn: TypeAlias = tuple[tuple[str, float], ...]  # key and strength of each LoRA, in order
 
 
 class Slot:
-    """An open slot on one pipeline. `worn` is what it holds; None after a copy that failed halfway, until the next one."""
+    """An open slot on one pipeline. `worn` is what it holds, on or off; None after a copy that failed halfway, until the next one."""
 
     def __init__(self, pipe: Any, rank: int) -> None:
-        from peft import LoraConfig
+        from models.lora.layer import LoraLinear
 
         self.base: Base = base_of(pipe, rank)
         self.worn: Worn | None = ()
-        self._layers: dict[str, Any] = {}
-        self._filled: dict[str, int] = {}  # rank in use, by layer; above it both matrices are zero
-        for part in components(pipe):
-            model = getattr(pipe, part)
-            targets = [name.removeprefix(part + ".") for name in self.base.layers if name.startswith(part + ".")]
-            model.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets, init_lora_weights=False), NAME)
-            self._layers |= {f"{part}.{name}": model.get_submodule(name) for name in targets}
-        for layer in self._layers.values():
-            for matrix in (layer.lora_A[NAME].weight, layer.lora_B[NAME].weight):
-                matrix.requires_grad_(False).zero_()
-        self._switch(False)
+        self._on = False
+        self._places: dict[str, tuple[Any, Any]] = {}  # a layer and the slot's branch of it, by the base's name
+        for name in self.base.layers:
+            part, _, inner = name.partition(".")
+            layer = LoraLinear.at(getattr(pipe, part), inner)
+            self._places[name] = layer, layer.branch(rank)
 
     @property
     def dtype(self) -> Any:
         """Number format of the matrices."""
-        return next(iter(self._layers.values())).lora_A[NAME].weight.dtype
+        return next(iter(self._places.values()))[1].down.dtype
 
     def put_on(self, worn: Worn, adapters: Sequence[Adapter]) -> None:
-        """Wear exactly these adapters. Raises LoraRejected before anything is changed."""
+        """Wear exactly these adapters; without any the slot is off, and keeps what it holds.
+
+        Raises LoraRejected before anything is changed.
+        """
         self._check(adapters)
-        if worn != self.worn:
+        if worn and worn != self.worn:
             self.worn = None
-            for name, layer in self._layers.items():
-                self._fill(name, layer, [(a.matrices[name], s) for a, (_, s) in zip(adapters, worn, strict=True) if name in a.matrices])
+            for name, (_, branch) in self._places.items():
+                branch.fill([(a.matrices[name], s) for a, (_, s) in zip(adapters, worn, strict=True) if name in a.matrices])
             self.worn = worn
         self._switch(bool(worn))
 
@@ -58,25 +55,12 @@ class Slot:
                 added = " + ".join(map(str, ranks))
                 raise LoraRejected(f"these LoRAs have ranks {added}, together at most {self.base.rank} can be worn; ask for fewer at once")
 
-    def _fill(self, name: str, layer: Any, parts: Sequence[tuple[tuple[Any, Any], float]]) -> None:
-        import torch
-
-        down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
-        before, end = self._filled.get(name, 0), 0
-        self._filled[name] = max(before, sum(a.shape[0] for (a, _), _ in parts))  # true even if a copy fails
-        with torch.no_grad():
-            for (a, b), strength in parts:
-                begin, end = end, end + a.shape[0]
-                down[begin:end].copy_(a)
-                up[:, begin:end].copy_(b if strength == 1 else b.float() * strength)
-            if before > end:
-                down[end:before].zero_()
-                up[:, end:before].zero_()
-        self._filled[name] = end
-
     def _switch(self, on: bool) -> None:
-        """Without LoRAs the layers pass the slot by: the plain model costs nothing. A compiled model has a graph for either."""
-        for layer in self._layers.values():
-            if layer.disable_adapters == on:
-                layer.enable_adapters(on)
-                layer.requires_grad_(False)
+        """Put all layers into the model or take them out, also those that these LoRAs do not change.
+
+        So a compiled model has one graph with LoRAs and one without, whatever they are.
+        """
+        if on != self._on:
+            self._on = on
+            for layer, branch in self._places.values():
+                layer.switch(branch, on)

@@ -1,17 +1,18 @@
 """Lightning: a LoRA with a schedule of its own that makes Qwen-Image paint in four steps. lightx2v/Qwen-Image-Lightning."""
 
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from math import log
 from pathlib import Path
 from typing import Any
 
-from models.errors import BadRequest, WeightsMissing
+from models.errors import BadRequest, LoraRejected, WeightsMissing
+from models.lora.adapter import load_adapter
+from models.lora.base import base_of
 
 CHECKPOINT = "lightning"  # how a task asks for it
 STEPS = 4
-_ADAPTER = "lightning"
+_MOST_RANK = 256  # of its matrices; the published ones have 64
 
 # The authors' schedule: a fixed shift of three that ends at zero, so that four steps stand at 1000, 900, 750 and 500.
 _SCHEDULE: dict[str, Any] = {
@@ -30,43 +31,40 @@ class Lightning:
     def __init__(self, pipe: Any, folder: Path) -> None:
         from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+        from models.lora.layer import LoraLinear
+
         file = next(iter(sorted(folder.glob("*-4steps-*.safetensors"))), None)
         if file is None:
             raise WeightsMissing(f"{folder.name} holds no *-4steps-*.safetensors")
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Already found a `peft_config`")  # the slot of LoRAs: two adapters are meant
-                pipe.load_lora_weights(folder, weight_name=file.name, adapter_name=_ADAPTER, local_files_only=True)
-        except (ValueError, KeyError, RuntimeError) as error:
-            raise WeightsMissing(f"{file.name} is no LoRA that can be read: {error}") from error
-        if _ADAPTER not in pipe.get_list_adapters().get("transformer", []):
-            raise WeightsMissing(f"{file.name} holds no LoRA for this transformer")
+            adapter = load_adapter(file, base_of(pipe, _MOST_RANK))
+        except LoraRejected as error:
+            raise WeightsMissing(f"{file.name} is no LoRA for this model: {error.message}") from error
         self.pipe = pipe
         self.scheduler: Any = FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config, **_SCHEDULE)
-        self._others = [name for name in pipe.transformer.peft_config if name != _ADAPTER]
-        self._layer = next(module for module in pipe.transformer.modules() if _ADAPTER in getattr(module, "lora_A", {}))
-        self._leave(worn=False)
+        self._places: list[tuple[Any, Any]] = []
+        for name, matrices in adapter.matrices.items():
+            part, _, inner = name.partition(".")
+            layer = LoraLinear.at(getattr(pipe, part), inner)
+            branch = layer.branch(matrices[0].shape[0])
+            branch.fill([(matrices, 1.0)])
+            self._places.append((layer, branch))
 
     @contextmanager
     def on(self) -> Generator[None]:
         """Runs inside paint in four steps; LoRAs that are worn stay on."""
         own = self.pipe.scheduler
-        worn = bool(self._others) and not self._layer.disable_adapters
-        self.pipe.transformer.enable_adapters()
-        self.pipe.transformer.set_adapter([*(self._others if worn else ()), _ADAPTER])
         self.pipe.scheduler = self.scheduler
         try:
+            self._switch(True)
             yield
         finally:
             self.pipe.scheduler = own
-            self._leave(worn)
+            self._switch(False)
 
-    def _leave(self, worn: bool) -> None:
-        """The adapters as they are without Lightning."""
-        if self._others:
-            self.pipe.transformer.set_adapter(self._others)
-        if not worn:
-            self.pipe.transformer.disable_adapters()
+    def _switch(self, on: bool) -> None:
+        for layer, branch in self._places:
+            layer.switch(branch, on)
 
 
 @contextmanager

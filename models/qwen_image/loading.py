@@ -18,7 +18,6 @@ def load(kind: type[Any], loading: Loading, slots: LoraSlots | None, compiled: b
     system = pipe.prompt_template_encode.partition("{}")[0]
     pipe.prompt_template_encode_start_idx = len(pipe.tokenizer(system).input_ids)
     pipe.to(loading.device)
-    # Slots grow on plain layers, so they come before Lightning, which sits beside them.
     if slots is not None:
         slots.open(pipe)
     lightning = Lightning(pipe, loading.files["lightning"]) if "lightning" in loading.files else None

@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import LoraRejected
 from models.lora.files import LoraFiles
+from models.lora.layer import Branch
 from models.lora.stack import LoraStack
 from models.runner import Call
 from models.task import LoraUse, TextToImage, TextToVideo
@@ -115,8 +116,7 @@ def test_a_failed_swap_leaves_the_one_before_whole(place):
 def test_a_copy_that_breaks_halfway_is_made_good_by_the_next(place, monkeypatch):
     expected = place.picture(place.b)
     place.picture(place.a)
-    slot = place.stack._slots[place.runner.pipe]
-    fill, count = slot._fill, 0
+    fill, count = Branch.fill, 0
 
     def break_down(*arguments):
         nonlocal count
@@ -125,7 +125,7 @@ def test_a_copy_that_breaks_halfway_is_made_good_by_the_next(place, monkeypatch)
             raise RuntimeError("the card fell off the bus")
         fill(*arguments)
 
-    monkeypatch.setattr(slot, "_fill", break_down)
+    monkeypatch.setattr(Branch, "fill", break_down)
     with pytest.raises(RuntimeError):
         place.picture(place.b)
     monkeypatch.undo()

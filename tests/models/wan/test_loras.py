@@ -40,15 +40,23 @@ def clip(runner, task, loras=()):
     ids=["t2v", "a14b"],
 )
 def test_a_lora_is_worn_for_one_clip_by_every_expert_that_it_fits(kind, repo, task, widths, folder, tmp_path):
+    import torch
+
     stack = LoraStack(None, {"style": style(tmp_path, widths[0])}, slots=1, rank=8)
     runner = kind(Loading({"base": folder(repo)}), stack)
     plain = clip(runner, task)
-    layers = [expert.blocks[0].attn1.to_q for expert in (runner.pipe.transformer, runner.pipe.transformer_2)]
-    assert tuple(layer.in_features for layer in layers) == widths
-    given = [layer.weight.new_ones(1, layer.in_features) for layer in layers]
-    bare = [layer(value).detach().numpy() for layer, value in zip(layers, given, strict=True)]
+
+    def layers() -> list[torch.nn.Linear]:
+        return [expert.blocks[0].attn1.to_q for expert in (runner.pipe.transformer, runner.pipe.transformer_2)]
+
+    def outputs() -> list[np.ndarray]:
+        with torch.no_grad():
+            return [layer(torch.ones(1, layer.in_features)).numpy() for layer in layers()]
+
+    assert tuple(layer.in_features for layer in layers()) == widths
+    bare = outputs()
     assert not np.array_equal(plain, clip(runner, task, STYLE))
-    worn = [layer(value).detach().numpy() for layer, value in zip(layers, given, strict=True)]
+    worn = outputs()
     changed = [not np.array_equal(one, other) for one, other in zip(bare, worn, strict=True)]
     assert changed == [width == widths[0] for width in widths]
     assert np.array_equal(plain, clip(runner, task))

@@ -1,0 +1,95 @@
+"""What LoRA slots cost a picture model: seconds a picture without slots, with open slots and nothing worn, and with a LoRA worn.
+
+    python -m benchmarks.gpu.lora_cost --model flux-dev     # one CUDA card
+    python -m benchmarks.gpu.lora_cost --smoke              # toys on the CPU
+
+The endpoint's default job, random weights; the LoRA has rank 16 on the attention's layers, as most have. The states take turns, so that
+all see the same card; putting on and off is not counted (benchmarks/lora.py measures it). JSON, one object a model: medians, and each
+state's ratio to the plain model.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.images import built
+from benchmarks.gpu.picture_models import MODELS
+from deployments import deployments, endpoints
+from models.lora.base import Base
+from models.lora.files import LoraFiles
+from models.lora.stack import LoraStack
+from models.runner import Call, Runner
+from models.task import LoraUse, Task
+from models.weights import Loading
+
+RANK = 16
+HOUSE = "measured"
+
+
+def attention(base: Base) -> dict[str, Any]:
+    """Random matrices for the query, key and value layers of the denoiser."""
+    import torch
+
+    tensors: dict[str, Any] = {}
+    for name, (out, into) in base.layers.items():
+        if name.endswith(("to_q", "to_k", "to_v")) and not name.startswith("text_encoder"):
+            tensors[f"{name}.lora_A.weight"] = torch.randn(RANK, into, dtype=torch.bfloat16) / into**0.5
+            tensors[f"{name}.lora_B.weight"] = torch.randn(out, RANK, dtype=torch.bfloat16) * 0.01
+    return tensors
+
+
+def picture_s(runner: Runner, task: Task) -> float:
+    began = time.perf_counter()
+    (_,) = runner.run(task, Call())
+    return time.perf_counter() - began
+
+
+def by_turns(states: Mapping[str, tuple[Runner, Task]], rounds: int) -> dict[str, list[float]]:
+    """Seconds a picture of each state, by turns; a picture before it pays for the change from the state before, and warms up."""
+    times: dict[str, list[float]] = {name: [] for name in states}
+    for _ in range(rounds):
+        for name, (runner, task) in states.items():
+            picture_s(runner, task)
+            times[name].append(picture_s(runner, task))
+    return times
+
+
+def measure(name: str, device: str, rounds: int, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    with built(name, device) as (files, declared, task):
+        plain = declared.load(Loading(files, device))
+        registered = LoraFiles(str(folder / "registered"), folder / "cache", 0)
+        room = {"slots": declared.lora_slots, "rank": declared.lora_rank}
+        stack = LoraStack(registered, {HOUSE: folder}, **room, device=device)
+        slotted = declared.load(Loading(files, device), stack)
+    save_file(attention(stack.base), folder / "lora.safetensors")
+    worn = replace(task, loras=(LoraUse(HOUSE),))
+    times = by_turns({"plain": (plain, task), "slots open": (slotted, task), "one worn": (slotted, worn)}, rounds)
+    report: dict[str, Any] = {"model": name, "layers": len(stack.base.layers), "rounds": rounds}
+    for state, took in times.items():
+        median = statistics.median(took)
+        report[state] = {"s": round(median, 3), "ratio": round(median / statistics.median(times["plain"]), 3)}
+    print(json.dumps(report), flush=True)
+
+
+def main() -> None:
+    takers = [name for name, model in MODELS.items() if deployments()[endpoints()[model.path].deployments[0]].lora_slots]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", choices=sorted(takers))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    for name in options.model or takers:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(name, "cpu" if options.smoke else "cuda", options.rounds, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
