@@ -29,7 +29,7 @@ class Flux2Klein(PictureRunner):
 
     family = "FLUX.2 klein"
 
-    def __init__(self, loading: Loading, slots: LoraSlots | None = None, *, compiled: bool = False) -> None:
+    def __init__(self, loading: Loading, slots: LoraSlots | None = None) -> None:
         declare()
         from diffusers.pipelines.flux2.pipeline_flux2_klein import Flux2KleinPipeline
 
@@ -39,7 +39,7 @@ class Flux2Klein(PictureRunner):
         pipe.to(loading.device)
         if slots is not None:
             slots.open(pipe)
-        self.pipe = prepare(pipe, loading.device, compiled=compiled)
+        self.pipe = prepare(pipe, loading.device, compiled=loading.compiled)
         self.pipe.vae.enable_slicing()  # a batch decodes picture by picture: the peak is that of one
 
     def batch_key(self, task: Task) -> Hashable:

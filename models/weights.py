@@ -55,11 +55,16 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """What a runner is built from: a verified folder a role, the device to load it on ("cpu", "cuda", "cuda:1"), and the place's rules."""
+    """What a runner is built from.
+
+    files: a verified folder a role. device: where to load them ("cpu", "cuda", "cuda:1"). safety: the place's rules.
+    compiled: whether networks are compiled, for speed that the first call of each size pays.
+    """
 
     files: Mapping[str, Path]
     device: str = "cpu"
     safety: SafetyRules = field(default_factory=SafetyRules)
+    compiled: bool = False
 
 
 class WeightStore(Protocol):

@@ -25,7 +25,7 @@ class ZImage(PictureRunner):
 
     family = "Z-Image"
 
-    def __init__(self, loading: Loading, slots: LoraSlots | None = None, *, compiled: bool = False) -> None:
+    def __init__(self, loading: Loading, slots: LoraSlots | None = None) -> None:
         declare()
         from diffusers.pipelines.z_image.pipeline_z_image import ZImagePipeline
 
@@ -35,7 +35,7 @@ class ZImage(PictureRunner):
         pipe.to(loading.device)
         if slots is not None:
             slots.open(pipe)
-        self.pipe = prepare(pipe, loading.device, compiled=compiled)
+        self.pipe = prepare(pipe, loading.device, compiled=loading.compiled)
         self.pipe.vae.enable_slicing()  # a batch decodes picture by picture: the peak is that of one
 
     def pictures(self, tasks: Sequence[TextToImage], calls: Sequence[Call]) -> Any:

@@ -51,7 +51,7 @@ class Replica:
         limit_memory(share, device)
         files = folders(store, declared.weights)
         self._loras = lora_stack(declared, files, settings, device)
-        runner = declared.load(Loading(files, device, settings.safety), self._loras)
+        runner = declared.load(Loading(files, device, settings.safety, settings.compiled), self._loras)
         if self._loras is not None:
             lora_files(settings).publish_base(declared.name, self._loras.base)
         card = Card(card_name(), share)

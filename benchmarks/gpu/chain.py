@@ -160,7 +160,7 @@ def main() -> None:
         base, faces = Path(name) / "wan", Path(name) / "faces"
         written = beside.submit(networks, faces, arguments.smoke)
         build_toy(MODEL.repo, base) if arguments.smoke else wan.build(base, "ti2v")
-        video = ClipPlayerStandIn(Loading({"base": base}, device), compiled=arguments.compiled)
+        video = ClipPlayerStandIn(Loading({"base": base}, device, compiled=arguments.compiled))
         film, portrait = make_clip(width, height, count), skimage.data.astronaut()
         video.film = film.frames
         written.result()

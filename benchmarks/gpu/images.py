@@ -53,11 +53,11 @@ def built(name: str, device: str) -> Generator[tuple[dict[str, Path], Deployment
         yield build(model, Path(folder), device), deployments()[endpoint.deployments[0]], task
 
 
-def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: float = 1.0) -> None:
+def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: float = 1.0, *, compiled: bool = False) -> None:
     with built(name, device) as (files, declared, task):
         limit_memory(share, device)
         began = time.perf_counter()
-        runner = declared.load(Loading(files, device))
+        runner = declared.load(Loading(files, device, compiled=compiled))
         loaded = time.perf_counter() - began
     times: list[float] = []
     until = time.perf_counter() + seconds
@@ -72,7 +72,7 @@ def measure(name: str, device: str, repeats: int, seconds: float = 0.0, share: f
     if device == "cuda":
         report["peak_gib"] = round(torch.cuda.max_memory_reserved() / 2**30, 1)
         report["declared_gb"] = declared.gpu.vram_gb
-    print(json.dumps(report | {"share": share}), flush=True)
+    print(json.dumps(report | {"share": share, "compiled": compiled}), flush=True)
 
 
 def side_by_side(names: tuple[str, str], seconds: float) -> None:
@@ -94,13 +94,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.0, help="go on for at least this long")
     parser.add_argument("--share", type=float, default=1.0, help="fraction of the card's memory this process may take")
+    parser.add_argument("--compiled", action="store_true", help="compile the networks; the first picture takes longer")
     parser.add_argument("--side-by-side", action="store_true")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     if options.side_by_side:
         return side_by_side(("z-image", "sdxl-instantid"), 20.0)
     for name in options.model or list(MODELS):
-        measure(name, "cpu" if options.smoke else "cuda", options.repeats, options.seconds, options.share)
+        measure(name, "cpu" if options.smoke else "cuda", options.repeats, options.seconds, options.share, compiled=options.compiled)
     return None
 
 

@@ -58,6 +58,7 @@ class Bench:
             "RYLA_LORA_CACHE": str(self.folder / "lora-cache"),
             "RYLA_API_KEYS": f"bench={hashlib.sha256(self.key.encode()).hexdigest()}",
             "RYLA_C2PA": "false",  # nothing here swaps a face
+            "RYLA_COMPILED": str(options.compiled).lower(),
             "OMP_NUM_THREADS": "2",
             "RAY_memory_monitor_refresh_ms": "0",  # the store lies in memory, and a machine whose memory grows as it is used looks full
         }
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=2, help="callers a model")
     parser.add_argument("--limit", type=float, default=570.0, help="seconds after which the run ends itself")
     parser.add_argument("--port", type=int, default=24000, help="the first of about a hundred")
+    parser.add_argument("--compiled", action="store_true", help="with compiled networks")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     options.seconds = options.seconds or (20.0 if options.smoke else 300.0)

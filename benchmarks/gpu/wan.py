@@ -152,7 +152,7 @@ def bench(name, device, jobs, arguments):
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         began = time.perf_counter()
-        runner = model.runner(Loading({"base": Path(folder)}, device), compiled=arguments.compiled)
+        runner = model.runner(Loading({"base": Path(folder)}, device, compiled=arguments.compiled))
         report(model=name, job="load", seconds=round(time.perf_counter() - began, 3), **memory(device))
         for backend in arguments.attention or [None]:
             if backend is not None:

@@ -130,7 +130,7 @@ def _engine(loading: Loading) -> Engine:
     if folder is not None:
         from models.faceswap.insightface import InsightFaceEngine
 
-        return InsightFaceEngine(folder, loading.device)
+        return InsightFaceEngine(folder, loading.device, loading.compiled)
     return EmbeddedEngine()
 
 

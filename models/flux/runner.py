@@ -27,9 +27,7 @@ class Flux(PictureRunner):
 
     family = "Flux"
 
-    def __init__(
-        self, loading: Loading, slots: LoraSlots | None = None, *, reader: FaceReader | None = None, compiled: bool = False
-    ) -> None:
+    def __init__(self, loading: Loading, slots: LoraSlots | None = None, *, reader: FaceReader | None = None) -> None:
         declare()
         from models.flux.pipeline import FacePipeline
 
@@ -41,7 +39,7 @@ class Flux(PictureRunner):
         if slots is not None:
             slots.open(pipe)
         self.faces = Faces(pipe, loading, reader)
-        self.pipe = prepare(pipe, loading.device, compiled=compiled)
+        self.pipe = prepare(pipe, loading.device, compiled=loading.compiled)
         self.pipe.vae.enable_slicing()  # a batch decodes picture by picture: the peak is that of one
 
     def batch_key(self, task: Task) -> Hashable:

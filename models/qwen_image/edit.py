@@ -27,14 +27,14 @@ class QwenImageEdit:
     pipeline refuses batches (diffusers 0.42). A result of a size the model cannot paint is painted near it and resized.
     """
 
-    def __init__(self, loading: Loading, slots: LoraSlots | None = None, *, compiled: bool = False) -> None:
+    def __init__(self, loading: Loading, slots: LoraSlots | None = None) -> None:
         declare()
         from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import QwenImageEditPlusPipeline
 
         from models.qwen_image.loading import load
 
         self.slots = slots
-        self.pipe, self.lightning = load(QwenImageEditPlusPipeline, loading, slots, compiled)
+        self.pipe, self.lightning = load(QwenImageEditPlusPipeline, loading, slots)
 
     def run(self, task: Task, call: Call) -> Iterator[Frames]:
         """Yield the one picture of `task`."""

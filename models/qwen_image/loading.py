@@ -10,7 +10,7 @@ from models.strict import pipeline
 from models.weights import Loading
 
 
-def load(kind: type[Any], loading: Loading, slots: LoraSlots | None, compiled: bool) -> tuple[Any, Lightning | None]:
+def load(kind: type[Any], loading: Loading, slots: LoraSlots | None) -> tuple[Any, Lightning | None]:
     """A pipeline of class `kind` from the role "base", and the role "lightning" on it when there is one."""
     dtype = dtype_on(loading.device, "bfloat16")
     pipe = pipeline(kind, loading.files["base"], lambda _: dtype)
@@ -21,6 +21,6 @@ def load(kind: type[Any], loading: Loading, slots: LoraSlots | None, compiled: b
     if slots is not None:
         slots.open(pipe)
     lightning = Lightning(pipe, loading.files["lightning"]) if "lightning" in loading.files else None
-    prepare(pipe, loading.device, compiled=compiled)
+    prepare(pipe, loading.device, compiled=loading.compiled)
     pipe.vae.enable_slicing()  # a batch decodes picture by picture: the peak is that of one
     return pipe, lightning

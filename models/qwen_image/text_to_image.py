@@ -22,14 +22,14 @@ class QwenImage(PictureRunner):
 
     family = "Qwen-Image"
 
-    def __init__(self, loading: Loading, slots: LoraSlots | None = None, *, compiled: bool = False) -> None:
+    def __init__(self, loading: Loading, slots: LoraSlots | None = None) -> None:
         declare()
         from diffusers.pipelines.qwenimage.pipeline_qwenimage import QwenImagePipeline
 
         from models.qwen_image.loading import load
 
         self.slots = slots
-        self.pipe, self.lightning = load(QwenImagePipeline, loading, slots, compiled)
+        self.pipe, self.lightning = load(QwenImagePipeline, loading, slots)
 
     def pictures(self, tasks: Sequence[TextToImage], calls: Sequence[Call]) -> Any:
         """Tensor (B, 3, H, W) in 0..1 of tasks with equal `batch_key`."""

@@ -39,12 +39,11 @@ class Checkpoints:
     `fit` is called on each pipeline when it is loaded, before its UNet is compiled.
     """
 
-    def __init__(self, loading: Loading, fit: Callable[[Any], None], spare: int = 1, compiled: bool = False) -> None:
+    def __init__(self, loading: Loading, fit: Callable[[Any], None], spare: int = 1) -> None:
         declare()
         self.loading = loading
         self.fit = fit
         self.spare = spare
-        self.compiled = compiled
         self.dtype = dtype_on(loading.device, "float16")
         self.names = (BASE, *sorted(role for role in loading.files if role not in OTHER_ROLES and ":" not in role))
         self.resident: tuple[str, ...] = ()  # of the others, those that are loaded
@@ -113,7 +112,7 @@ class Checkpoints:
         lay_out(pipe.vae)
         pipe.vae.enable_slicing()  # a batch decodes picture by picture: the peak is that of one
         self.fit(pipe)
-        if self.compiled:
+        if self.loading.compiled:
             pipe.unet.compile_repeated_blocks(fullgraph=True)
         return pipe
 

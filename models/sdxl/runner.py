@@ -29,12 +29,11 @@ class Sdxl(PictureRunner):
         *,
         spare_checkpoints: int = 1,
         reader: FaceReader | None = None,
-        compiled: bool = False,
     ) -> None:
         declare()
         self.slots = slots
         self.faces = Faces(loading, reader)
-        self.checkpoints = Checkpoints(loading, self._fit, spare_checkpoints, compiled)
+        self.checkpoints = Checkpoints(loading, self._fit, spare_checkpoints)
 
     def batch_key(self, task: Task) -> Hashable:
         """What tasks must share to run in one batch; prompts, seeds, faces and their strengths may differ."""

@@ -30,10 +30,9 @@ class WanImageToVideo(WanRunner):
         slots: LoraSlots | None = None,
         *,
         flow_shift: float | None = None,
-        compiled: bool = False,
         find_face: FaceFinder | None = None,
     ) -> None:
-        super().__init__(loading, slots, flow_shift=flow_shift, compiled=compiled)
+        super().__init__(loading, slots, flow_shift=flow_shift)
         self.find_face = find_face
 
     def conditions(self, task: ImageToVideo) -> dict[str, Any]:

@@ -39,11 +39,9 @@ class WanRunner:
     pipeline: ClassVar[str]
     answers: ClassVar[type[TextToVideo]]
 
-    def __init__(
-        self, loading: Loading, slots: LoraSlots | None = None, *, flow_shift: float | None = None, compiled: bool = False
-    ) -> None:
+    def __init__(self, loading: Loading, slots: LoraSlots | None = None, *, flow_shift: float | None = None) -> None:
         self.slots = slots
-        self.pipe: Any = prepare(load(self.pipeline, loading.files["base"], loading.device), loading.device, compiled=compiled)
+        self.pipe: Any = prepare(load(self.pipeline, loading.files["base"], loading.device), loading.device, compiled=loading.compiled)
         if flow_shift is not None:
             scheduler = self.pipe.scheduler
             self.pipe.scheduler = type(scheduler).from_config(scheduler.config, flow_shift=flow_shift)
