@@ -5,7 +5,6 @@ endpoints' own defaults. Exit status 1 when an endpoint answered what it should 
 """
 
 import argparse
-import base64
 import os
 import sys
 import time
@@ -17,7 +16,7 @@ from safetensors.numpy import save
 
 from deployments import answered, retired
 from deployments.spec.endpoint import Endpoint
-from models.media import Encoding, encode, sniff
+from models.media import Encoding, as_data_url, encode, sniff
 from models.runner import Frames
 from serve.samples import sample
 
@@ -122,12 +121,8 @@ def media(field: dict[str, Any]) -> Any:
     content = {"image/*": lambda: ("image/png", sample("astronaut")), "video/*": lambda: ("video/mp4", clip())}.get(kind)
     if content is None:
         return None
-    return inline(*content())
-
-
-def inline(media_type: str, data: bytes) -> str:
-    """Bytes as a data URL."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    media_type, data = content()
+    return as_data_url(data, media_type)
 
 
 def clip() -> bytes:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from deployments import endpoints
 from deployments.spec.endpoint import Endpoint
+from models.media import as_data_url
 from serve.samples import sample
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -73,7 +74,7 @@ def _value(field: FieldInfo, text: str) -> Any:
     if _is_media(field):
         data = sample(text.removeprefix("sample:")) if text.startswith("sample:") else Path(text).read_bytes()
         kind = mimetypes.guess_type(text)[0] or "application/octet-stream"
-        return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        return as_data_url(data, kind)
     if field.annotation is str or str in get_args(field.annotation):
         return text
     try:

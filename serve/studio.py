@@ -1,6 +1,5 @@
 """`POST /generate`: takes what RYLA's Studio sends; `deployments/studio.py` picks the endpoint and the provider, which answer as ever."""
 
-import base64
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from deployments.spec.inputs import PICTURE_LIMITS
 from deployments.spec.request import Request
 from deployments.spec.studio import Selection, StudioRequest
 from models.errors import NotConfigured
+from models.media import as_data_url
 from models.runner import Fact
 from serve.bodies import parse, read_body
 from serve.catalogue import operation
@@ -78,7 +78,7 @@ class Studio:
         if link[:5].lower() == "data:":
             return link
         fetched = await self._fetcher.fetch(link, FIELD, kinds=PICTURES, limits=PICTURE_LIMITS)
-        return f"data:{fetched.media_type};base64,{base64.b64encode(fetched.data).decode()}"
+        return as_data_url(fetched.data, fetched.media_type)
 
 
 def add_studio(app: FastAPI, studio: Studio, tenant_of_request: Callable[[HttpRequest], str], answer: Answer) -> None:

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.endpoints import inline
 from benchmarks.gpu.picture_models import MODELS, build
 from deployments import deployments, endpoints
 from deployments.spec.deployment import Deployment
 from models.acceleration import limit_memory
+from models.media import as_data_url
 from models.runner import Call
 from models.task import Task
 from models.torchvision_ops import declare
@@ -45,7 +45,7 @@ def built(name: str, device: str) -> Generator[tuple[dict[str, Path], Deployment
     declare()
     model = MODELS[name]
     endpoint = endpoints()[model.path]
-    body = {"prompt": "a portrait of a woman in a park"} | {k: inline("image/png", sample(name)) for k, name in model.body.items()}
+    body = {"prompt": "a portrait of a woman in a park"} | {k: as_data_url(sample(name), "image/png") for k, name in model.body.items()}
     task = endpoint.plan(endpoint.request(**body), 1).stages[0].task
     if device == "cpu":
         task = replace(task, width=64, height=64, steps=2)

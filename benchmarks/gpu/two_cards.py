@@ -206,7 +206,8 @@ class Bench:
         found = {"facts": self.facts, "rows": self.rows, "peak_gib": peaks, "ooms": self.watch.ooms, "notes": self.notes}
         (out / "two-cards.json").write_text(json.dumps(found, indent=1) + "\n")
         (out / "two-cards.md").write_text(self.table() + "\n")
-        (out / "two-cards.prom").write_text(self.watch.example(f"A scrape under load by `python -m benchmarks.gpu.two_cards{' --compiled' * self.options.compiled}`."))
+        command = "python -m benchmarks.gpu.two_cards" + " --compiled" * self.options.compiled
+        (out / "two-cards.prom").write_text(self.watch.example(f"A scrape under load by `{command}`."))
         print(self.table(), flush=True)
 
     def end(self) -> None:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.endpoints import SMALL, inline
+from benchmarks.endpoints import SMALL
 from benchmarks.gpu.mixed_load import Target
 from deployments import deployments
 from deployments.plan.placement import Card, Placement
 from deployments.plan.serve_config import production
 from deployments.spec.deployment import CARD_GB, Accelerator
+from models.media import as_data_url
 from serve.samples import sample
 
 SHARING, BESIDE = ("z-image", "sdxl"), "wan-ti2v"
@@ -22,7 +23,7 @@ KINDS: dict[str, Accelerator] = {"z-image": "A100-80GB", "sdxl": "A100-80GB", "w
 def targets(*, small: bool) -> dict[str, Target]:
     """The endpoints' own defaults; small ones for toys on a CPU."""
     cut = {name: SMALL[name] for name in ("width", "height", "steps")} if small else {}
-    face, length = {"reference_image": inline("image/png", sample("astronaut"))}, {"length": SMALL["length"]} if small else {}
+    face, length = {"reference_image": as_data_url(sample("astronaut"), "image/png")}, {"length": SMALL["length"]} if small else {}
     return {
         "z-image": Target("z-image", "/z-image-danrisi", cut),
         "sdxl": Target("sdxl", "/sdxl-instantid", cut | face),

@@ -1,11 +1,10 @@
 """What fal's models take: a task as their input, in fal's names, within its limits; and the one that several endpoints share."""
 
-import base64
 from functools import partial
 from typing import Any, Final
 
 from deployments.spec.fallback import Arguments, FalModel
-from models.media import write_image
+from models.media import as_data_url, write_image
 from models.task import EditImage, FaceToImage, Image, TextToImage, Upscale
 
 SEEDS: Final = 2**32
@@ -75,7 +74,7 @@ def _within(value: float, bounds: Bounds) -> float:
 
 def _data_url(image: Image, kind: str = "jpeg") -> str:
     data = write_image(image, "png" if kind == "png" else "jpeg")
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return as_data_url(data, f"image/{kind}")
 
 
 # What SFW calls with a reference picture fall back to, whatever carries the face here. Steps and guidance are kept within what suits it,

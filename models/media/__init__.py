@@ -3,7 +3,7 @@
 Everything runs in memory: no temporary file, no URL, no protocol is ever opened. Headers are read and limits checked before pixels.
 """
 
-from models.media.dataurl import data_url
+from models.media.dataurl import as_data_url, data_url
 from models.media.decode import decode
 from models.media.encode import Encoding, encode
 from models.media.h264 import video_codec
@@ -17,6 +17,7 @@ __all__ = [
     "Encoding",
     "Format",
     "Limits",
+    "as_data_url",
     "content_type",
     "data_url",
     "decode",

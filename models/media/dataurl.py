@@ -1,5 +1,6 @@
 """Media that arrive as text: a data URL or bare base64."""
 
+import base64
 import binascii
 import re
 
@@ -30,6 +31,11 @@ def data_url(text: str, field: str, limits: Limits) -> bytes:
         return binascii.a2b_base64(payload, strict_mode=True)
     except ValueError as error:
         raise BadMedia(f"{field} is not valid base64 ({error}); send a data URL or base64 text with its padding") from None
+
+
+def as_data_url(data: bytes, media_type: str) -> str:
+    """`data` as a data URL."""
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
 
 
 def _payload(text: str, field: str) -> str:

@@ -3,7 +3,7 @@ import base64
 import pytest
 
 from models.errors import BadMedia, TooLarge
-from models.media import Limits, data_url
+from models.media import Limits, as_data_url, data_url
 
 LIMITS = Limits(max_bytes=1000)
 BYTES = bytes(range(256))
@@ -22,6 +22,12 @@ TEXT = base64.b64encode(BYTES).decode()
     ],
 )
 def test_reads_data_urls_and_bare_base64(text):
+    assert data_url(text, "source_image", LIMITS) == BYTES
+
+
+def test_what_is_written_is_read_again():
+    text = as_data_url(BYTES, "image/png")
+    assert text.startswith("data:image/png;base64,")
     assert data_url(text, "source_image", LIMITS) == BYTES
 
 
