@@ -15,6 +15,7 @@ import threading
 from importlib.util import find_spec
 from pathlib import Path
 
+from serve.cli import DEFAULT_URL
 from serve.settings import Settings
 
 TOKEN_FILE = Path("var/ray_token")
@@ -27,7 +28,7 @@ ready: {url} (profile {profile}; {docs})
 The main job, in another terminal: a photo set in motion, wearing another face. Both pictures come with the installed packages.
 
     .venv/bin/python -m serve.cli wan2.6-i2v-faceswap --prompt "slow zoom in" \\
-        --reference-image sample:astronaut --face-image sample:hopper -o out.mp4
+        --reference-image sample:astronaut --face-image sample:hopper{flags} -o out.mp4
 
 Ctrl-C stops everything.
 """
@@ -144,10 +145,17 @@ def main() -> None:
         stop_cluster()
 
 
+def greeting(settings: Settings) -> str:
+    """That all is up, and a command for the main job that works as it stands, but for a key."""
+    url = f"http://{settings.host}:{settings.port}"
+    flags = "" if url == DEFAULT_URL else f" --url {url}"
+    flags += "" if settings.open_to_loopback else " --api-key KEY"
+    return READY.format(url=url, profile=settings.profile, docs=f"{url}/docs", flags=flags)
+
+
 def wait_for_the_end(settings: Settings) -> None:
     """Say that all is up, and return at Ctrl-C."""
-    url = f"http://{settings.host}:{settings.port}"
-    print(READY.format(url=url, profile=settings.profile, docs=f"{url}/docs"), flush=True)
+    print(greeting(settings), flush=True)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
