@@ -80,6 +80,7 @@ def event_reply(job: Job, events: AsyncGenerator[Event, None], deployments: dict
                 elif isinstance(event, Progress):
                     yield _event("progress", {"stage": event.stage, "done": event.done, "total": event.total})
                 else:
+                    await events.aclose()  # settles the job, so that whoever asks for its row on this event finds its outcome
                     media = base64.b64encode(event.media).decode()
                     headers = headers_of(job, event, deployments, profile)
                     yield _event("result", {"content_type": event.content_type, "headers": headers, "media": media})

@@ -103,6 +103,14 @@ def test_a_client_that_leaves_frees_the_replica_within_one_step(client: httpx.Cl
     assert job["state"] == "cancelled"
 
 
+def test_whoever_asks_for_a_job_on_its_result_event_finds_its_outcome(client: httpx.Client):
+    with client.stream("POST", "/wan2.6", json=SMALL | {"seed": 3}, headers={"Accept": "text/event-stream"}) as response:
+        for name, _ in events(response.iter_lines()):
+            if name == "result":
+                job = client.get(f"/jobs/{response.headers['x-job-id']}").json()
+    assert (name, job["state"]) == ("result", "succeeded")
+
+
 def test_a_plain_caller_that_gives_up_frees_the_replica_too(client: httpx.Client, served: Served):
     before = state("wan-t2v").steps.get("denoise", 0)
     with pytest.raises(httpx.ReadTimeout):
