@@ -186,7 +186,7 @@ class _Model:
         declared, device = deployments()[name], default_device()
         files = folders(weight_store(settings), declared.weights)
         self.loras = lora_stack(declared, files, settings, device)
-        runner = declared.load(Loading(files, device, settings.safety, settings.compiled), self.loras)
+        runner = declared.load(Loading(files, device, settings.safety), self.loras)
         self.host = RunnerHost(runner, declared.concurrency, card, batch=declared.batch, sealer=settings.sealer())
 
 

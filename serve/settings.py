@@ -39,6 +39,9 @@ class Settings(SafetySettings):
     database_url: str = Field(
         default="sqlite:///var/jobs.db", description="Where jobs are kept; Postgres when there is more than one ingress."
     )
+    compiled: bool = Field(
+        default=False, description="Compile networks on GPUs: faster from the second call of each size on, and the first one slower."
+    )
     weights_root: Path = Field(
         default=Path("var/weights"), description="Folder of verified checkpoints, or of the tiny ones that are built."
     )

@@ -1,4 +1,4 @@
-"""Settings that the cluster and its mirror share: how models are loaded, and those of consent, safety and provenance."""
+"""Settings of consent, safety and provenance, which the cluster and its mirror share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +17,6 @@ class SafetySettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RYLA_", frozen=True, extra="ignore")
 
     profile: Profile = "tiny"
-    compiled: bool = Field(
-        default=False, description="Compile networks on GPUs: faster from the second call of each size on, and the first one slower."
-    )
     require_consent: bool | None = Field(
         default=None, description="Refuse face swaps without an attestation for each source face; not given: true in the full profile."
     )
