@@ -87,10 +87,10 @@ class LoraLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(…, in) to (…, out)."""
-        output = F.linear(input, self.weight, self.bias)
+        output = F.linear(input, self.weight, self.bias).contiguous()  # as it is already, but what follows would be lost in a copy
         flat = output.view(-1, self.out_features)
         for branch in self._acting:
             if torch.compiler.is_compiling() or branch.filled:
                 down, up = branch.matrices()
-                flat.addmm_(F.linear(input, down).view(-1, down.shape[0]), up.t())  # one kernel, and no second output in memory
+                flat.addmm_(F.linear(input, down).reshape(-1, down.shape[0]), up.t())  # one kernel, and no second output in memory
         return output

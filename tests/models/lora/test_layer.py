@@ -33,6 +33,15 @@ def test_branches_add_their_products_at_their_strengths(model, shape):
     torch.testing.assert_close(model[0](x), expected)
 
 
+def test_an_input_with_its_axes_turned_gives_the_same(model):
+    x = torch.randn(5, 2, 12)
+    layer = LoraLinear.at(model, "0")
+    branch = layer.branch(8)
+    branch.fill([(pair(8, 12, 20), 1.0)])
+    layer.switch(branch, True)
+    torch.testing.assert_close(model[0](x.transpose(0, 1)), model[0](x.transpose(0, 1).contiguous()))
+
+
 def test_the_plain_layer_stands_in_the_model_unless_a_branch_acts(model):
     plain, names = model[1][0], dict(model.named_parameters()).keys()
     layer = LoraLinear.at(model, "1.0")
