@@ -1,10 +1,11 @@
 # The image of every host: head, L40S and A100 workers. Build once, push to the private registry, and name it in cluster.yaml.
 #   docker build -t ryla-cluster:0.1.0 .
+# gcc and libc6-dev are for torch's compiler (RYLA_COMPILED).
 # Pinned: the base by version (add the digest that your registry gives it), every Python package by the locks.
 FROM python:3.11.14-slim-bookworm
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 libgomp1 openssh-client rsync \
+    && apt-get install -y --no-install-recommends gcc libc6-dev libgl1 libglib2.0-0 libgomp1 openssh-client rsync \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 1000 --create-home ray
 

@@ -1,13 +1,17 @@
 """Where and how a loaded pipeline runs: device, memory layout, threads, compilation and the limit of its share of a card."""
 
+import logging
 import os
 import re
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from models.errors import OutOfMemory
+
+log = logging.getLogger("ryla.acceleration")
 
 
 def default_device() -> str:
@@ -37,6 +41,16 @@ def openmp(threads: int) -> dict[str, str]:
     Passive waiting: threads that spin for each other stall the whole replica when the machine is busy.
     """
     return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def compiles(wanted: bool, device: str) -> bool:
+    """Whether networks are compiled on `device`: where that is wanted, on cards, and where torch's compiler finds a C compiler."""
+    if not wanted or not device.startswith("cuda"):
+        return False
+    found = any(shutil.which(name) for name in (os.environ.get("CC", ""), "gcc", "clang") if name)
+    if not found:
+        log.warning("RYLA_COMPILED is on, but there is no gcc or clang for torch's compiler here; serving plain networks")
+    return found
 
 
 def limit_memory(share: float, device: str) -> None:

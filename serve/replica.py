@@ -13,7 +13,7 @@ from deployments.spec.deployment import Deployment
 from deployments.spec.endpoint import Plan, Stage
 from deployments.spec.stores import lora_files, lora_stack, weight_store
 from modal_burst.manifest import model_version
-from models.acceleration import card_name, default_device, limit_memory
+from models.acceleration import card_name, compiles, default_device, limit_memory
 from models.errors import OutOfMemory
 from models.host import Event, Result, RunnerHost
 from models.lora.holding import held
@@ -51,7 +51,8 @@ class Replica:
         limit_memory(share, device)
         files = folders(store, declared.weights)
         self._loras = lora_stack(declared, files, settings, device)
-        runner = declared.load(Loading(files, device, settings.safety, settings.compiled), self._loras)
+        loading = Loading(files, device, settings.safety, compiles(settings.compiled, device))
+        runner = declared.load(loading, self._loras)
         if self._loras is not None:
             lora_files(settings).publish_base(declared.name, self._loras.base)
         card = Card(card_name(), share)

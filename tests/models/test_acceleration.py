@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.acceleration import card_name, default_device, lay_out, memory_guard, use_onednn
+from models.acceleration import card_name, compiles, default_device, lay_out, memory_guard, use_onednn
 from models.errors import OutOfMemory
 from models.torchvision_ops import declare
 
@@ -55,3 +55,21 @@ def test_layout_and_onednn_change_nothing_but_the_speed():
         after = vae.encode(video).latent_dist.mode(), vae.decode(torch.ones(1, 16, 2, 4, 6)).sample
     for one, two in zip(before, after, strict=True):
         assert np.allclose(one, two, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "compilers", "answer"),
+    [
+        (True, "cuda", {"gcc"}, True),
+        (True, "cuda:1", {"clang"}, True),
+        (True, "cuda", {"icc"}, True),  # named by CC
+        (True, "cuda", set(), False),
+        (True, "cpu", {"gcc"}, False),
+        (False, "cuda", {"gcc"}, False),
+    ],
+)
+def test_networks_are_compiled_on_cards_where_there_is_a_compiler(monkeypatch, caplog, wanted, device, compilers, answer):
+    monkeypatch.setenv("CC", "icc")
+    monkeypatch.setattr("shutil.which", lambda name: name if name in compilers else None)
+    assert compiles(wanted, device) is answer
+    assert ("serving plain networks" in caplog.text) == (wanted and device == "cuda" and not compilers)
