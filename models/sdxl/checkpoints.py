@@ -108,6 +108,7 @@ class Checkpoints:
 
     def _ready(self, pipe: Any) -> Any:
         pipe.to(self.loading.device)
+        _decode_in_float32(pipe.vae)
         lay_out(pipe.unet)
         lay_out(pipe.vae)
         pipe.vae.enable_slicing()  # a batch decodes picture by picture: the peak is that of one
@@ -115,6 +116,15 @@ class Checkpoints:
         if self.loading.compiled:
             pipe.unet.compile_repeated_blocks(fullgraph=True)
         return pipe
+
+
+def _decode_in_float32(vae: Any) -> None:
+    """Keep a VAE that overflows in half precision in float32; its pipeline would cast it to and fro, and log so, with each picture."""
+    import torch
+
+    if vae.config.force_upcast and vae.dtype == torch.float16:
+        vae.to(torch.float32)
+        vae.post_quant_conv.register_forward_pre_hook(lambda _, latents: (latents[0].float(),))
 
 
 def _free_memory(device: str) -> None:

@@ -212,3 +212,18 @@ def test_lora_slots_open_on_every_checkpoint(folders):
     turbo = runner.checkpoints.get("turbo")
     assert slots.opened == (runner.checkpoints.get(None), turbo)
     assert slots.worn == ((turbo, worn),)
+
+
+def test_in_half_precision_the_decoder_stays_in_float32_and_says_nothing(folders, monkeypatch, capfd):
+    """As on a card; the CPU is slower at it, and does it."""
+    import torch
+
+    monkeypatch.setattr("models.sdxl.checkpoints.dtype_on", lambda *_: torch.float16)
+    runner = Sdxl(Loading({name: folders[name] for name in ("base", "lightning")}))
+    capfd.readouterr()
+    expected = plain(folders["base"], guidance_scale=5.0)[0].permute(1, 2, 0).numpy()
+    for checkpoint, guidance in ((None, 5.0), ("lightning", 0.0), (None, 5.0)):  # the two share their decoder
+        shown = picture(runner, checkpoint=checkpoint, guidance=guidance)
+        assert runner.checkpoints.get(checkpoint).vae.dtype == torch.float32
+    assert np.abs(shown / 255 - expected).mean() < 0.02
+    assert "float32" not in "".join(capfd.readouterr()), "no cast, and no line in the log, for each picture"
