@@ -108,6 +108,7 @@ SLOW_MODULES = (
     "models/media/test_robustness.py",
     "models/sdxl/test_faces.py",
     "models/sdxl/test_runner.py",
+    "models/test_compiled.py",
     "models/tiny/test_trained_weights.py",
     "models/wan/test_image_to_video.py",
     "models/wan/test_long_clips.py",
