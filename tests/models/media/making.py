@@ -45,6 +45,8 @@ def video(
 ):
     """A clip of `frames`; `times` in seconds make the rate vary, `late_s` delays the pictures, `audio` names the encoder of a tone."""
     out = io.BytesIO()
+    if codec == "libx265":  # of clips shorter than its delay, x265 4.2 gives decoding times that nobody has set
+        options = {"x265-params": "bframes=0:log-level=error"} | (options or {})
     with av.open(out, "w", format=container, options=mux or {}) as output:
         height, width = frames[0].shape[:2]
         stream = output.add_stream(
