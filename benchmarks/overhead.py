@@ -52,7 +52,7 @@ async def measure(url: str, calls: int) -> tuple[list[float], list[float], int]:
     declared = deployments()[endpoints()[PATH].deployments[0]]
     settings, device = Settings(), default_device()
     files = folders(weight_store(settings), declared.weights)
-    slots = lora_stack(declared, files, settings, device)  # the replica's transformer has them, and they cost a fifth of a small step
+    slots = lora_stack(declared, files, settings, device)  # as in the replica
     host = RunnerHost(declared.load(Loading(files, device, settings.safety), slots))
     bare, served, size = [], [], 0
     client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)

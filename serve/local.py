@@ -15,7 +15,6 @@ import threading
 from importlib.util import find_spec
 from pathlib import Path
 
-from serve.cli import DEFAULT_URL
 from serve.settings import Settings
 
 TOKEN_FILE = Path("var/ray_token")
@@ -147,6 +146,8 @@ def main() -> None:
 
 def greeting(settings: Settings) -> str:
     """That all is up, and a command for the main job that works as it stands, but for a key."""
+    from serve.cli import DEFAULT_URL
+
     url = f"http://{settings.host}:{settings.port}"
     flags = "" if url == DEFAULT_URL else f" --url {url}"
     flags += "" if settings.open_to_loopback else " --api-key KEY"

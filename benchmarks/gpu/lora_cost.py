@@ -22,27 +22,16 @@ import torch
 
 from benchmarks.gpu.images import built
 from benchmarks.gpu.picture_models import MODELS
+from benchmarks.lora import attention
 from deployments import deployments, endpoints
 from models.acceleration import settle
-from models.lora.base import Base
 from models.lora.files import LoraFiles
 from models.lora.stack import LoraStack
 from models.runner import Call, Runner
 from models.task import LoraUse, Task
 from models.weights import Loading
 
-RANK = 16
 COUNT = 4  # LoRAs that are changed
-
-
-def attention(base: Base) -> dict[str, Any]:
-    """Random matrices for the query, key and value layers of the denoiser, in bfloat16."""
-    tensors: dict[str, Any] = {}
-    for name, (out, into) in base.layers.items():
-        if name.endswith(("to_q", "to_k", "to_v")) and not name.startswith("text_encoder"):
-            tensors[f"{name}.lora_A.weight"] = torch.randn(RANK, into, dtype=torch.bfloat16) / into**0.5
-            tensors[f"{name}.lora_B.weight"] = torch.randn(out, RANK, dtype=torch.bfloat16) * 0.01
-    return tensors
 
 
 def picture_s(runner: Runner, task: Task) -> float:
@@ -86,9 +75,10 @@ def measure(name: str, device: str, rounds: int, folder: Path) -> None:
         room = {"slots": declared.lora_slots, "rank": declared.lora_rank}
         stack = LoraStack(registered, house, **room, device=device)
         slotted: Any = declared.load(Loading(files, device), stack)
-    for place in house.values():
+    for seed, place in enumerate(house.values()):
         place.mkdir()
-        save_file(attention(stack.base), place / "lora.safetensors")
+        tensors = {name: tensor.bfloat16() for name, tensor in attention(stack.base, seed).items()}
+        save_file(tensors, place / "lora.safetensors")
     megabytes = (place / "lora.safetensors").stat().st_size / 1e6
     changed = changes(stack, slotted.pipe, uses, device)
     worn = replace(task, loras=(uses[-1],))

@@ -1,6 +1,8 @@
 """A linear layer with LoRAs beside it, which stands in the model only while one of them acts."""
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import torch  # noqa: TID253
 import torch.nn.functional as F  # noqa: TID253
@@ -16,8 +18,9 @@ class Branch:
     down: (rank, in). up: (out, rank). Both are zero from `filled` on. on: whether it acts.
     """
 
-    def __init__(self, layer: nn.Linear, rank: int) -> None:
+    def __init__(self, layer: "LoraLinear", rank: int) -> None:
         like = layer.weight
+        self._layer = layer
         self.down = torch.zeros(rank, layer.in_features, dtype=like.dtype, device=like.device)
         self.up = torch.zeros(layer.out_features, rank, dtype=like.dtype, device=like.device)
         self.filled = 0
@@ -37,6 +40,12 @@ class Branch:
                 self.up[:, end:before].zero_()
         self.filled = end
 
+    def switch(self, on: bool) -> None:
+        """Let it act or not."""
+        if on != self.on:
+            self.on = on
+            self._layer.stand()
+
     def matrices(self) -> tuple[Tensor, Tensor]:
         """The part of them that is not zero. All of them while a model is compiled: its graph must fit every LoRA."""
         if torch.compiler.is_compiling():
@@ -53,24 +62,26 @@ class LoraLinear(nn.Linear):
     at each layer.
     """
 
-    def __init__(self, model: nn.Module, name: str, plain: nn.Linear) -> None:
+    def __init__(self, parent: nn.Module, name: str, plain: nn.Linear) -> None:
         nn.Module.__init__(self)  # not Linear's own, which would make weights
         self.in_features, self.out_features = plain.in_features, plain.out_features
         self.weight, self.bias = plain.weight, plain.bias
         self._branches: list[Branch] = []
         self._acting: tuple[Branch, ...] = ()
-        parent, _, self._name = name.rpartition(".")
-        self._tree = (model.get_submodule(parent), plain)  # in a tuple, or torch would count them as parts of this layer
+        self._name = name
+        self._tree = (parent, plain)  # in a tuple, or torch would count them as parts of this layer
 
     @classmethod
-    def at(cls, model: nn.Module, name: str) -> "LoraLinear":
-        """That of the layer `name` of `model`; everyone who asks gets the same one."""
-        plain = model.get_submodule(name)
-        assert isinstance(plain, nn.Linear), f"{name} is {type(plain).__name__}"
+    def at(cls, owner: Any, path: str) -> "LoraLinear":
+        """That of the layer at `path` below a model or a pipeline; everyone who asks gets the same one."""
+        *above, name = path.split(".")
+        parent = reduce(getattr, above, owner)
+        plain = getattr(parent, name)
+        assert isinstance(plain, nn.Linear), f"{path} is {type(plain).__name__}"
         if isinstance(plain, LoraLinear):
             return plain
         if _MARK not in plain.__dict__:
-            plain.__dict__[_MARK] = cls(model, name, plain)  # past torch's own setter, which would make it a part of the plain layer
+            plain.__dict__[_MARK] = cls(parent, name, plain)  # past torch's own setter, which would make it a part of the plain layer
         return plain.__dict__[_MARK]
 
     def branch(self, rank: int) -> Branch:
@@ -78,9 +89,8 @@ class LoraLinear(nn.Linear):
         self._branches.append(Branch(self, rank))
         return self._branches[-1]
 
-    def switch(self, branch: Branch, on: bool) -> None:
-        """Let one branch act or not."""
-        branch.on = on
+    def stand(self) -> None:
+        """Stand in the model if a branch acts, else let the plain layer stand there."""
         self._acting = tuple(one for one in self._branches if one.on)
         parent, plain = self._tree
         setattr(parent, self._name, self if self._acting else plain)

@@ -22,17 +22,12 @@ class Slot:
 
         self.base: Base = base_of(pipe, rank)
         self.worn: Worn | None = ()
-        self._on = False
-        self._places: dict[str, tuple[Any, Any]] = {}  # a layer and the slot's branch of it, by the base's name
-        for name in self.base.layers:
-            part, _, inner = name.partition(".")
-            layer = LoraLinear.at(getattr(pipe, part), inner)
-            self._places[name] = layer, layer.branch(rank)
+        self._branches = {name: LoraLinear.at(pipe, name).branch(rank) for name in self.base.layers}
 
     @property
     def dtype(self) -> Any:
         """Number format of the matrices."""
-        return next(iter(self._places.values()))[1].down.dtype
+        return next(iter(self._branches.values())).down.dtype
 
     def put_on(self, worn: Worn, adapters: Sequence[Adapter]) -> None:
         """Wear exactly these adapters; without any the slot is off, and keeps what it holds.
@@ -42,7 +37,7 @@ class Slot:
         self._check(adapters)
         if worn and worn != self.worn:
             self.worn = None
-            for name, (_, branch) in self._places.items():
+            for name, branch in self._branches.items():
                 branch.fill([(a.matrices[name], s) for a, (_, s) in zip(adapters, worn, strict=True) if name in a.matrices])
             self.worn = worn
         self._switch(bool(worn))
@@ -60,7 +55,5 @@ class Slot:
 
         So a compiled model has one graph with LoRAs and one without, whatever they are.
         """
-        if on != self._on:
-            self._on = on
-            for layer, branch in self._places.values():
-                layer.switch(branch, on)
+        for branch in self._branches.values():
+            branch.switch(on)

@@ -42,13 +42,9 @@ class Lightning:
             raise WeightsMissing(f"{file.name} is no LoRA for this model: {error.message}") from error
         self.pipe = pipe
         self.scheduler: Any = FlowMatchEulerDiscreteScheduler.from_config(pipe.scheduler.config, **_SCHEDULE)
-        self._places: list[tuple[Any, Any]] = []
-        for name, matrices in adapter.matrices.items():
-            part, _, inner = name.partition(".")
-            layer = LoraLinear.at(getattr(pipe, part), inner)
-            branch = layer.branch(matrices[0].shape[0])
-            branch.fill([(matrices, 1.0)])
-            self._places.append((layer, branch))
+        self._branches = {name: LoraLinear.at(pipe, name).branch(down.shape[0]) for name, (down, _) in adapter.matrices.items()}
+        for name, branch in self._branches.items():
+            branch.fill([(adapter.matrices[name], 1.0)])
 
     @contextmanager
     def on(self) -> Generator[None]:
@@ -63,8 +59,8 @@ class Lightning:
             self._switch(False)
 
     def _switch(self, on: bool) -> None:
-        for layer, branch in self._places:
-            layer.switch(branch, on)
+        for branch in self._branches.values():
+            branch.switch(on)
 
 
 @contextmanager

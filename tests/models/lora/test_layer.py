@@ -27,8 +27,8 @@ def test_branches_add_their_products_at_their_strengths(model, shape):
     (a, b), (c, d), (e, f) = pair(3, 12, 20), pair(5, 12, 20, 2), pair(4, 12, 20, 3)
     first.fill([((a, b), 0.5), ((c, d), 1.0)])
     second.fill([((e, f), 1.0)])
-    layer.switch(first, True)
-    layer.switch(second, True)
+    first.switch(True)
+    second.switch(True)
     expected = plain + 0.5 * (x @ a.T @ b.T) + x @ c.T @ d.T + x @ e.T @ f.T
     torch.testing.assert_close(model[0](x), expected)
 
@@ -38,7 +38,7 @@ def test_an_input_with_its_axes_turned_gives_the_same(model):
     layer = LoraLinear.at(model, "0")
     branch = layer.branch(8)
     branch.fill([(pair(8, 12, 20), 1.0)])
-    layer.switch(branch, True)
+    branch.switch(True)
     torch.testing.assert_close(model[0](x.transpose(0, 1)), model[0](x.transpose(0, 1).contiguous()))
 
 
@@ -47,13 +47,13 @@ def test_the_plain_layer_stands_in_the_model_unless_a_branch_acts(model):
     layer = LoraLinear.at(model, "1.0")
     branches = [layer.branch(8), layer.branch(8)]
     assert model[1][0] is plain
-    layer.switch(branches[0], True)
-    layer.switch(branches[1], True)
-    layer.switch(branches[0], False)
+    branches[0].switch(True)
+    branches[1].switch(True)
+    branches[0].switch(False)
     assert model[1][0] is layer
     assert dict(model.named_parameters()).keys() == names, "weights keep their names"
     assert len(list(model.modules())) == 4, "the tree grows by nothing"
-    layer.switch(branches[1], False)
+    branches[1].switch(False)
     assert model[1][0] is plain
 
 
@@ -61,7 +61,7 @@ def test_everyone_gets_the_same_layer_whether_something_acts_or_not(model):
     layer = LoraLinear.at(model, "0")
     branch = layer.branch(4)
     assert LoraLinear.at(model, "0") is layer
-    layer.switch(branch, True)
+    branch.switch(True)
     assert LoraLinear.at(model, "0") is layer
 
 
@@ -69,7 +69,7 @@ def test_a_smaller_filling_leaves_nothing_of_a_larger_one(model):
     x = torch.randn(2, 12)
     layer = LoraLinear.at(model, "0")
     branch = layer.branch(16)
-    layer.switch(branch, True)
+    branch.switch(True)
     branch.fill([(pair(16, 12, 20), 1.0)])
     a, b = pair(2, 12, 20, 5)
     branch.fill([((a, b), 1.0)])
@@ -86,6 +86,6 @@ def test_weights_that_move_move_in_both(model):
     model.to(torch.float64)
     assert layer.weight is layer._tree[1].weight
     assert layer.weight.dtype == torch.float64
-    layer.switch(branch, True)
+    branch.switch(True)
     with torch.no_grad():
         assert model[0](torch.ones(1, 12, dtype=torch.float64)).dtype == torch.float64
